@@ -1,0 +1,219 @@
+"""What machine is wanted: a frozen description, read from plain data and written back to it.
+
+    TOML file --tomllib--> mapping --from_mapping()--> MachineConfig --to_mapping()--> recording
+                                         |
+                                         +-- ConfigError: file, [table], key, what was expected
+
+A machine that cannot be is refused here, so that boot has nothing left to doubt. to_mapping()
+writes every value, also those that were defaults: a recording does not change when a default
+does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kernel_sim.config_memory import NodeConfig, check_memory, read_nodes
+from kernel_sim.config_sections import (
+    PERCPU_PLAIN_KEYS,
+    CpusConfig,
+    KernelConfig,
+    PercpuConfig,
+    ScheduleConfig,
+    VmallocConfig,
+    read_distances,
+)
+from kernel_sim.config_table import ConfigTable, shown
+from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.percpu.group_placement import find_group_addrs
+from kernel_sim.percpu.unit_layout import AllocInfo, build_alloc_info
+from kernel_sim.topology import NUMA_NO_NODE, Topology, default_distances, format_cpu_list
+
+WORK_MODES = ("auto", "scripted")
+SYMBOLS_MAX = 65536
+NAME_CHARS_MAX = 100  # it stands in titles and lists
+TOP_KEYS = (
+    "name", "kernel", "cpus", "node", "numa", "percpu", "vmalloc", "schedule", "work", "symbols",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """One machine. nodes[i] is node i; distances is None if the firmware has no SLIT."""
+
+    name: str
+    kernel: KernelConfig
+    cpus: CpusConfig
+    nodes: tuple[NodeConfig, ...]
+    distances: tuple[tuple[int, ...], ...] | None
+    percpu: PercpuConfig
+    vmalloc: VmallocConfig
+    schedule: ScheduleConfig
+    work_mode: str
+    symbols: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object], *, where: str) -> MachineConfig:
+        """Return the machine that a mapping describes; where names its source in messages.
+
+        Raises: ConfigError if a key is unknown or a value or the whole cannot be.
+        """
+        top = ConfigTable(where, "", mapping, TOP_KEYS)
+        kernel_keys = ("version", "nr_cpus", "page_table_levels")
+        kernel = KernelConfig.from_table(top.table("kernel", kernel_keys))
+        cpus_table = top.table("cpus", ("possible", "present", "online"))
+        cpus = CpusConfig.from_table(cpus_table, nr_cpus=kernel.nr_cpus)
+        nodes = read_nodes(top, cpus.possible)
+        check_memory(where, nodes, page_table_levels=kernel.page_table_levels)
+        percpu_table = top.table("percpu", PercpuConfig.__slots__)
+        config = cls(
+            name=_read_name(top),
+            kernel=kernel,
+            cpus=cpus,
+            nodes=nodes,
+            distances=read_distances(top.table("numa", ("distances",)), len(nodes)),
+            percpu=PercpuConfig.from_table(percpu_table, version=kernel.version),
+            vmalloc=VmallocConfig.from_table(
+                top.table("vmalloc", ("start", "end")), page_table_levels=kernel.page_table_levels
+            ),
+            schedule=ScheduleConfig.from_table(top.table("schedule", ("policy", "seed"))),
+            work_mode=top.table("work", ("mode",)).choice("mode", WORK_MODES, "auto"),
+            symbols=_read_symbols(where, mapping.get("symbols", {})),
+        )
+        config._check_first_chunk(percpu_table)
+        return config
+
+    def to_mapping(self) -> dict[str, object]:
+        """Return all of it as builtin types; from_mapping() of the result equals this machine."""
+        percpu: dict[str, object] = {key: getattr(self.percpu, key) for key in PERCPU_PLAIN_KEYS}
+        if self.percpu.group_phys:
+            percpu["group_phys"] = [f"{addr:#x}" for addr in self.percpu.group_phys]
+        mapping: dict[str, object] = {
+            "name": self.name,
+            "kernel": {
+                "version": self.kernel.version,
+                "nr_cpus": self.kernel.nr_cpus,
+                "page_table_levels": self.kernel.page_table_levels,
+            },
+            "cpus": {
+                "possible": format_cpu_list(self.cpus.possible),
+                "present": format_cpu_list(self.cpus.present),
+                "online": format_cpu_list(self.cpus.online),
+            },
+            "node": [node.to_mapping() for node in self.nodes],
+            "percpu": percpu,
+            "vmalloc": {"start": f"{self.vmalloc.start:#x}", "end": f"{self.vmalloc.end:#x}"},
+            "schedule": {"policy": self.schedule.policy, "seed": self.schedule.seed},
+            "work": {"mode": self.work_mode},
+            "symbols": {name: f"{addr:#x}" for name, addr in self.symbols},
+        }
+        if self.distances is not None:
+            mapping["numa"] = {"distances": [list(row) for row in self.distances]}
+        return mapping
+
+    def topology(self) -> Topology:
+        """Return the CPUs and nodes of this machine."""
+        node_of_cpu = [NUMA_NO_NODE] * (self.cpus.possible[-1] + 1)
+        for number, node in enumerate(self.nodes):
+            for cpu in node.cpus:
+                node_of_cpu[cpu] = number
+        return Topology(
+            possible=self.cpus.possible,
+            present=self.cpus.present,
+            online=self.cpus.online,
+            node_of_cpu=tuple(node_of_cpu),
+            distances=self.distances or default_distances(len(self.nodes)),
+            nodes=tuple(range(len(self.nodes))),
+        )
+
+    def alloc_info(self, first_chunk: str | None = None) -> AllocInfo:
+        """Return the unit layout; first_chunk "page" is what boot falls back to from "embed"."""
+        percpu = self.percpu
+        by_pages = (first_chunk or percpu.first_chunk) == "page"
+        by_node = percpu.distance_fn and not by_pages
+        return build_alloc_info(
+            static_size_bytes=percpu.static_bytes,
+            reserved_size_bytes=percpu.reserved_bytes,
+            dyn_size_bytes=0 if by_pages else percpu.dynamic_bytes,
+            atom_size_bytes=PAGE_SIZE_BYTES if by_pages else percpu.atom_bytes,
+            cpus=self.cpus.possible,
+            node_of=self.topology().node_of_cpu.__getitem__ if by_node else None,
+            dyn_early_size_bytes=self.kernel.dyn_early_bytes,
+        )
+
+    def _check_first_chunk(self, table: ConfigTable) -> None:
+        """Refuse a machine whose memory cannot hold the first chunk."""
+        info = self.alloc_info()
+        if self.percpu.backend == "km" and len(info.groups) > 1:
+            raise table.error(
+                "backend",
+                f'"km" with {len(info.groups)} groups; expected one group: set distance_fn = false',
+            )
+        if self.percpu.group_phys:
+            self._check_group_phys(table, info)
+        elif self.percpu.first_chunk == "page":
+            needed = info.nr_units * info.unit_size_bytes >> PAGE_SHIFT
+            nr_pages = sum(node.nr_pages for node in self.nodes)
+            if needed > nr_pages:
+                raise table.error(
+                    "first_chunk",
+                    f"needs {needed} pages; expected more memory than {nr_pages} pages",
+                )
+        else:
+            memory = [node.memory for node in self.nodes]
+            addrs = find_group_addrs(info, self.topology(), memory)
+            for group, addr in zip(info.groups, addrs, strict=True):
+                if addr is None:
+                    raise table.error(
+                        "first_chunk",
+                        f"no node has room for the group of CPU {group.first_cpu}; expected "
+                        f"{info.group_size_bytes(group)} bytes aligned to {info.atom_size_bytes}",
+                    )
+
+    def _check_group_phys(self, table: ConfigTable, info: AllocInfo) -> None:
+        addrs = self.percpu.group_phys
+        if len(addrs) != len(info.groups):
+            raise table.error(
+                "group_phys", f"{len(addrs)} addresses; expected one for each of the "
+                f"{len(info.groups)} groups"
+            )  # fmt: skip
+        ranges = [memory for node in self.nodes for memory in node.memory]
+        taken_end = 0
+        for addr, group in sorted(zip(addrs, info.groups, strict=True), key=lambda pair: pair[0]):
+            size_bytes = info.group_size_bytes(group)
+            if addr % info.atom_size_bytes:
+                raise table.error(
+                    "group_phys", f"{addr:#x}; expected a multiple of {info.atom_size_bytes:#x}"
+                )
+            if addr < taken_end:
+                raise table.error(
+                    "group_phys",
+                    f"{addr:#x} lies in the group below; expected {taken_end:#x} or more",
+                )
+            if not any(memory.contains(addr=addr, size_bytes=size_bytes) for memory in ranges):
+                raise table.error(
+                    "group_phys",
+                    f"{addr:#x}; expected {size_bytes:#x} bytes inside one range of memory",
+                )
+            taken_end = addr + size_bytes
+
+
+def _read_name(top: ConfigTable) -> str:
+    name = top.text("name")
+    if not name or not name.isprintable() or len(name) > NAME_CHARS_MAX:
+        raise top.error(
+            "name", f"{shown(name)}; expected 1 to {NAME_CHARS_MAX} printable characters"
+        )
+    return name
+
+
+def _read_symbols(where: str, source: object) -> tuple[tuple[str, int], ...]:
+    names = tuple(source) if isinstance(source, Mapping) else ()
+    table = ConfigTable(where, "[symbols]", source, names)
+    if len(names) > SYMBOLS_MAX:
+        raise table.error("", f"{len(names)} symbols; expected at most {SYMBOLS_MAX}")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise table.error(str(name), "expected a name")
+    return tuple((name, table.address(name, 0)) for name in names)

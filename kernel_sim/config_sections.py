@@ -1,0 +1,261 @@
+"""The tables of a machine's description that stand for themselves, each a frozen record.
+
+    [kernel]  which release, built how      [vmalloc]   where vmalloc space lies
+    [cpus]    possible > present > online   [schedule]  who runs next
+    [percpu]  which system, asked for what  [numa]      how far apart the nodes are
+
+Each is read from its table alone; what two tables must agree on, config.py checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kernel_sim.alignment import is_power_of_two
+from kernel_sim.config_table import ADDRESS_MAX, ConfigTable, parse_address, shown
+from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from kernel_sim.percpu.unit_layout import MIN_ALLOC_SIZE_BYTES
+from kernel_sim.topology import LOCAL_DISTANCE, NR_CPUS_MAX, NR_NODES_MAX, format_cpu_list
+
+SYSTEMS = ("bitmap",)
+BACKENDS = ("vm", "km")
+FIRST_CHUNKS = ("embed", "page")
+FREE_HINTS = ("faithful", "fixed")
+POLICIES = ("round_robin", "random", "pct", "scripted")
+
+SIZE_BYTES_MAX = 1 << 30  # of a part of the unit; real ones stay below a few MiB
+DISTANCE_MAX = 255  # one byte in the SLIT
+KERNEL_ADDRESS_MIN = 1 << 63
+
+
+class KernelRelease(NamedTuple):
+    """What differs between the kernels that we know."""
+
+    dyn_early_bytes: int  # PERCPU_DYNAMIC_EARLY_SIZE
+    static_bytes: int  # of Debian's amd64 build
+
+
+RELEASES = {
+    "6.1": KernelRelease(12 << 10, 217088),
+    "6.12": KernelRelease(20 << 10, 233472),
+}
+# VMALLOC_START and VMALLOC_END of x86-64 without KASLR: 32 TiB, or 12800 TiB with five levels.
+VMALLOC_SPACES = {
+    4: (0xFFFFC90000000000, 0xFFFFE8FFFFFFFFFF),
+    5: (0xFFA0000000000000, 0xFFD1FFFFFFFFFFFF),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelConfig:
+    """The build: release, NR_CPUS, and how many levels its page tables have."""
+
+    version: str
+    nr_cpus: int
+    page_table_levels: int
+
+    @property
+    def dyn_early_bytes(self) -> int:
+        """The least that a first chunk's dynamic part may have."""
+        return RELEASES[self.version].dyn_early_bytes
+
+    @classmethod
+    def from_table(cls, table: ConfigTable) -> KernelConfig:
+        """Read [kernel]."""
+        levels = table.integer("page_table_levels", 4, lowest=4, highest=5)
+        nr_cpus = table.integer("nr_cpus", NR_CPUS_MAX, lowest=1, highest=NR_CPUS_MAX)
+        return cls(table.choice("version", tuple(RELEASES), "6.1"), nr_cpus, levels)
+
+
+@dataclass(frozen=True, slots=True)
+class CpusConfig:
+    """CPU numbers, ascending; each tuple is part of the one before."""
+
+    possible: tuple[int, ...]
+    present: tuple[int, ...]
+    online: tuple[int, ...]
+
+    @classmethod
+    def from_table(cls, table: ConfigTable, *, nr_cpus: int) -> CpusConfig:
+        """Read [cpus]."""
+        if not table.has("possible"):
+            raise table.error("possible", 'missing; expected a CPU list such as "0-3"')
+        possible = _read_cpus(table, "possible", (), nr_cpus)
+        present = _read_cpus(table, "present", possible, nr_cpus)
+        online = _read_cpus(table, "online", present, nr_cpus)
+        for key, inner, outer_key, outer in (
+            ("present", present, "possible", possible),
+            ("online", online, "present", present),
+        ):
+            allowed = dict.fromkeys(outer)
+            extra = [cpu for cpu in inner if cpu not in allowed]
+            if extra:
+                text = format_cpu_list(extra)
+                raise table.error(key, f"CPU {text} not in {outer_key}; expected a part of it")
+        if online[0] != 0:
+            raise table.error("online", "CPU 0 is missing; expected the CPU that boots")
+        return cls(possible, present, online)
+
+
+@dataclass(frozen=True, slots=True)
+class PercpuConfig:
+    """The per-CPU system and what setup asks it for; sizes in bytes, as asked, before rounding."""
+
+    system: str
+    backend: str
+    first_chunk: str
+    static_bytes: int
+    reserved_bytes: int
+    dynamic_bytes: int
+    atom_bytes: int
+    distance_fn: bool
+    free_hint: str
+    group_phys: tuple[int, ...]  # empty: boot finds memory for the groups itself
+
+    @classmethod
+    def from_table(cls, table: ConfigTable, *, version: str) -> PercpuConfig:
+        """Read [percpu]; a first chunk of pages fixes dynamic size, atom and grouping."""
+        first_chunk = table.choice("first_chunk", FIRST_CHUNKS, "embed")
+        embed = first_chunk == "embed"
+        size = SIZE_BYTES_MAX
+        config = cls(
+            system=table.choice("system", SYSTEMS, "bitmap"),
+            backend=table.choice("backend", BACKENDS, "vm"),
+            first_chunk=first_chunk,
+            static_bytes=table.integer(
+                "static_bytes", RELEASES[version].static_bytes, lowest=1, highest=size
+            ),
+            reserved_bytes=table.integer("reserved_bytes", 8 << 10, lowest=0, highest=size),
+            dynamic_bytes=table.integer(
+                "dynamic_bytes", 28 << 10 if embed else 0, lowest=0, highest=size
+            ),
+            atom_bytes=table.integer(
+                "atom_bytes",
+                2 << 20 if embed else PAGE_SIZE_BYTES,
+                lowest=PAGE_SIZE_BYTES,
+                highest=size,
+            ),
+            distance_fn=table.boolean("distance_fn", embed),
+            free_hint=table.choice("free_hint", FREE_HINTS, "faithful"),
+            group_phys=_read_addresses(table, "group_phys"),
+        )
+        config._check(table)
+        return config
+
+    def _check(self, table: ConfigTable) -> None:
+        if self.reserved_bytes % MIN_ALLOC_SIZE_BYTES:
+            raise table.error(
+                "reserved_bytes", f"{self.reserved_bytes}; expected a multiple of 4 bytes"
+            )
+        if not is_power_of_two(self.atom_bytes):
+            raise table.error(
+                "atom_bytes", f"{self.atom_bytes}; expected a power of two from {PAGE_SIZE_BYTES}"
+            )
+        if self.first_chunk == "embed":
+            return
+        for key, value, fixed in (
+            ("dynamic_bytes", self.dynamic_bytes, 0),
+            ("atom_bytes", self.atom_bytes, PAGE_SIZE_BYTES),
+            ("distance_fn", self.distance_fn, False),
+            ("group_phys", self.group_phys, ()),
+        ):
+            if value != fixed:
+                raise table.error(
+                    key, 'not for first_chunk = "page", which fixes it; expected no such key'
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class VmallocConfig:
+    """VMALLOC_START and VMALLOC_END as the kernel has them: end is the last byte."""
+
+    start: int
+    end: int
+
+    @property
+    def total_bytes(self) -> int:
+        """VMALLOC_TOTAL: the kernel's own, one byte short."""
+        return self.end - self.start
+
+    @classmethod
+    def from_table(cls, table: ConfigTable, *, page_table_levels: int) -> VmallocConfig:
+        """Read [vmalloc]."""
+        default_start, default_end = VMALLOC_SPACES[page_table_levels]
+        start = table.address("start", default_start)
+        end = table.address("end", default_end)
+        if start % PAGE_SIZE_BYTES or start < KERNEL_ADDRESS_MIN:
+            raise table.error("start", f"{start:#x}; expected a kernel address on a page boundary")
+        if (end + 1) % PAGE_SIZE_BYTES or end <= start:
+            raise table.error("end", f"{end:#x}; expected the last byte of a page above start")
+        return cls(start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleConfig:
+    """How the next CPU is chosen."""
+
+    policy: str
+    seed: int
+
+    @classmethod
+    def from_table(cls, table: ConfigTable) -> ScheduleConfig:
+        """Read [schedule]."""
+        seed = table.integer("seed", 1, lowest=0, highest=ADDRESS_MAX)
+        return cls(table.choice("policy", POLICIES, "round_robin"), seed)
+
+
+PERCPU_PLAIN_KEYS = tuple(key for key in PercpuConfig.__slots__ if key != "group_phys")
+
+
+def _read_cpus(
+    table: ConfigTable, key: str, default: tuple[int, ...], nr_cpus: int
+) -> tuple[int, ...]:
+    if not table.has(key):
+        return default
+    cpus = table.cpu_list(key, nr_cpus_max=nr_cpus)
+    if not cpus:
+        raise table.error(key, 'no CPU; expected a CPU list such as "0-3"')
+    return cpus
+
+
+def _read_addresses(table: ConfigTable, key: str) -> tuple[int, ...]:
+    if not table.has(key):
+        return ()
+    addrs: list[int] = []
+    for entry in table.sequence(key, entries_max=NR_NODES_MAX):
+        addr = parse_address(entry)
+        if addr is None:
+            raise table.error(key, f'{shown(entry)}; expected an address such as "0x3ec00000"')
+        addrs.append(addr)
+    return tuple(addrs)
+
+
+def read_distances(table: ConfigTable, nr_nodes: int) -> tuple[tuple[int, ...], ...] | None:
+    """Return the rows of [numa] distances, None if there are none.
+
+    Raises: ConfigError unless each node has a row with 10 for itself and more for the others.
+    """
+    if not table.has("distances"):
+        return None
+    rows: list[tuple[int, ...]] = []
+    for a, entry in enumerate(table.sequence("distances", entries_max=NR_NODES_MAX)):
+        if not isinstance(entry, list | tuple) or len(entry) != nr_nodes:
+            raise table.error(
+                "distances", f"row {a} is {shown(entry)}; expected {nr_nodes} distances, one a node"
+            )
+        row: list[int] = []
+        for b, distance in enumerate(entry):
+            lowest, highest = (
+                (LOCAL_DISTANCE,) * 2 if a == b else (LOCAL_DISTANCE + 1, DISTANCE_MAX)
+            )
+            if type(distance) is not int or not lowest <= distance <= highest:
+                expected = f"{lowest}" if a == b else f"{lowest} to {highest}"
+                raise table.error(
+                    "distances", f"node {a} to {b}: {shown(distance)}; expected {expected}"
+                )
+            row.append(distance)
+        rows.append(tuple(row))
+    if len(rows) != nr_nodes:
+        raise table.error("distances", f"{len(rows)} rows; expected {nr_nodes}, one a node")
+    return tuple(rows)
