@@ -1,0 +1,135 @@
+"""Making the machine agree with a log where nothing explains what the real kernel did.
+
+A divergence is counted once and reported; then the log's placement is taken over with these, so that
+the user still sees what the machine did, and what follows can still be judged. None of them is a kernel
+function: they change the allocator's state and, where pages are needed, back them.
+"""
+
+from __future__ import annotations
+
+from kernel_sim.errors import ConfigError
+from kernel_sim.events import (
+    PercpuAllocPercpu,
+    PercpuCreateChunk,
+    PercpuDestroyChunk,
+    PercpuFreePercpu,
+    PercpuPopulate,
+)
+from kernel_sim.machine import Machine
+from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.percpu.backing_vm import PAGE_KERNEL
+from kernel_sim.percpu.bitmap import ADDRESS_MASK, GFP_KERNEL
+from kernel_sim.percpu.chunk import Chunk
+from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
+
+
+def adopt_alloc(
+    machine: Machine,
+    cpu: int,
+    number: int,
+    off: int,
+    size: int,
+    align: int,
+    gfp: int,
+    call_site: str,
+) -> None:
+    """Place an area where the log has it; areas in its way are given back first."""
+    chunk = _chunk_of(machine, number)
+    size = max(size + MIN_ALLOC_BYTES - 1 & -MIN_ALLOC_BYTES, MIN_ALLOC_BYTES)
+    if not 0 <= off <= (chunk.nr_pages << PAGE_SHIFT) - size or off % MIN_ALLOC_BYTES:
+        raise ConfigError(f"chunk {number}: no area of {size} bytes can lie at offset {off}")
+    percpu = machine.percpu
+    percpu.adopt_area(number, off, size)
+    page_end = off + size + PAGE_SIZE_BYTES - 1 >> PAGE_SHIFT
+    for start, end in tuple(chunk.unpopulated_runs(off >> PAGE_SHIFT, page_end)):
+        _back_pages(machine, chunk, start, end)
+        percpu.count_populated(chunk, start, end)
+        machine.emit(cpu, PercpuPopulate(chunk.base_addr, start, end))
+    ptr = chunk.base_addr + off - percpu.base_addr & ADDRESS_MASK
+    nr_bytes = size * percpu.nr_possible_cpus + size // MIN_ALLOC_BYTES * 8
+    is_atomic = gfp & GFP_KERNEL != GFP_KERNEL
+    machine.emit(
+        cpu,
+        PercpuAllocPercpu(
+            call_site, number < 0, is_atomic, size, align, chunk.base_addr, off, ptr, nr_bytes, gfp
+        ),
+    )
+
+
+def adopt_free(machine: Machine, cpu: int, number: int, off: int) -> None:
+    """Give back the area that starts at an offset, without the kernel's afterthoughts."""
+    chunk = _chunk_of(machine, number)
+    percpu = machine.percpu
+    percpu.forget_area(chunk, off)
+    ptr = chunk.base_addr + off - percpu.base_addr & ADDRESS_MASK
+    machine.emit(cpu, PercpuFreePercpu(chunk.base_addr, off, ptr))
+
+
+def adopt_create(machine: Machine, cpu: int, base_addr: int) -> None:
+    """Make a chunk; at base_addr if that is not 0 and lies in free address space."""
+    percpu, places = machine.percpu, machine.places
+    areas = None
+    if base_addr:
+        wanted = tuple(base_addr + offset for offset in places.group_offsets)
+        areas = machine.vmalloc.take_at(wanted, places.group_sizes)
+    areas = areas or machine.vmalloc.get_vm_areas(
+        places.group_offsets, places.group_sizes, places.atom_size_bytes
+    )
+    if areas is None:
+        raise ConfigError("no address space for the chunk that the log creates here")
+    number = percpu.next_number
+    percpu.next_number = number + 1
+    base = areas[0] - places.group_offsets[0]
+    chunk = Chunk.fresh(
+        number=number, base_addr=base, nr_pages=percpu.unit_size_bytes >> PAGE_SHIFT
+    )
+    chunk.data = tuple(areas)
+    percpu.add_chunk(chunk)
+    percpu.statistics.chunk_alloc()
+    percpu.enlist(chunk)
+    machine.emit(cpu, PercpuCreateChunk(base))
+
+
+def adopt_destroy(machine: Machine, cpu: int, number: int) -> None:
+    """Drop a chunk with whatever is in it."""
+    chunk = _chunk_of(machine, number)
+    percpu = machine.percpu
+    percpu.delist(chunk)
+    for start, end in tuple(chunk.populated_runs()):
+        _take_pages(machine, chunk, start, end)
+    percpu.statistics.chunk_dealloc()
+    machine.emit(cpu, PercpuDestroyChunk(chunk.base_addr))
+    percpu.drop_chunk(chunk)
+    machine.vmalloc.free_vm_areas(chunk.data)
+
+
+def _chunk_of(machine: Machine, number: int) -> Chunk:
+    chunk = machine.percpu.chunks.get(number)
+    if chunk is None:
+        raise ConfigError(f"there is no chunk {number} at step {machine.step}")
+    return chunk
+
+
+def _back_pages(machine: Machine, chunk: Chunk, page_start: int, page_end: int) -> None:
+    places = machine.places
+    for cpu in places.cpus:
+        node = places.node_of_cpu[cpu]
+        for page in range(page_start, page_end):
+            virt = chunk.base_addr + places.unit_offsets[cpu] + (page << PAGE_SHIFT)
+            pfn = machine.pages.alloc_pages(gfp=GFP_KERNEL, order=0, node=node)
+            if pfn is None or not machine.space.map_page(
+                virt=virt, pfn=pfn, flags=PAGE_KERNEL, node=node
+            ):
+                raise ConfigError(
+                    f"no memory for page {page} of CPU {cpu}, which the log has backed"
+                )
+            chunk.written = chunk.written or machine.memory.is_touched(pfn)
+
+
+def _take_pages(machine: Machine, chunk: Chunk, page_start: int, page_end: int) -> None:
+    for cpu in machine.places.cpus:
+        for page in range(page_start, page_end):
+            virt = chunk.base_addr + machine.places.unit_offsets[cpu] + (page << PAGE_SHIFT)
+            pfn = machine.space.unmap_page(virt)
+            if pfn is not None:
+                machine.pages.free_pages(pfn, 0)

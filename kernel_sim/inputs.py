@@ -1,0 +1,89 @@
+"""What comes into a machine from outside, in order: calls for CPUs and turns of its knobs.
+
+    a call      any name of calls.py: given to a CPU, runs there step by step
+    a knob      kworker      the kworker of a CPU runs the balance work now
+                run_to_lock  run a CPU until its call has asked for a lock that often, then park it there
+                unpark       let the parked call go on
+                fail_pages   give out that many pages more, then none; -1: never fail
+                async_work   switch the background work on or off, as a subsys_initcall does
+                purge_vmap   flush lazily freed vmalloc areas
+                adopt_…      make the machine agree with a log where it would have done otherwise
+
+A call takes the steps its path takes; a knob is turned in one step. Together with the config the list of
+inputs is all a machine depends on, so it is what a recording keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kernel_sim.adopt import adopt_alloc, adopt_create, adopt_destroy, adopt_free
+from kernel_sim.call import Arg, Call
+from kernel_sim.errors import ConfigError
+from kernel_sim.machine import Machine
+
+
+class Input(NamedTuple):
+    """One input: at which step it was given, to which CPU, and where in a log it came from."""
+
+    step: int
+    do: str
+    cpu: int
+    args: tuple[Arg, ...] = ()
+    line: int = 0  # of the log, 0 without one
+    by: str = ""  # the task that the log names
+
+
+def apply_input(machine: Machine, given: Input) -> Call | None:
+    """Hand an input to the machine; returns the call it began, if it is one.
+
+    Raises ConfigError for an input this machine cannot take.
+    """
+    if given.cpu not in machine.cpus:
+        raise ConfigError(f"input {given.do} at step {given.step}: there is no CPU {given.cpu}")
+    if given.do in machine.call_table:
+        return machine.give(given.cpu, given.do, given.args)
+    if given.do == "kworker":
+        return machine.start_work(given.cpu)
+    turn = KNOBS.get(given.do)
+    if turn is None:
+        raise ConfigError(f"input at step {given.step}: {given.do!r} is neither a call nor a knob")
+    machine.step += 1
+    turn(machine, given.cpu, *given.args)
+    return None
+
+
+def _run_to_lock(machine: Machine, cpu: int, nr_lock_waits: int) -> None:
+    """Run one CPU alone to its nr_lock_waits-th wish for a lock and hold it there, unless it ends before."""
+    machine.run_to_lock(cpu, nr_lock_waits)
+
+
+def _unpark(machine: Machine, cpu: int) -> None:
+    for call in machine.cpus[cpu].stack:
+        call.parked = False
+
+
+def _fail_pages(machine: Machine, cpu: int, after: int) -> None:
+    machine.pages.fail_after = after
+
+
+def _async_work(machine: Machine, cpu: int, enabled: bool) -> None:
+    machine.percpu.async_enabled = enabled
+
+
+def _purge_vmap(machine: Machine, cpu: int) -> None:
+    machine.vmalloc.purge()
+
+
+KNOBS: dict[str, Callable[..., None]] = {
+    "run_to_lock": _run_to_lock,
+    "unpark": _unpark,
+    "fail_pages": _fail_pages,
+    "async_work": _async_work,
+    "purge_vmap": _purge_vmap,
+    "adopt_alloc": adopt_alloc,
+    "adopt_free": adopt_free,
+    "adopt_create": adopt_create,
+    "adopt_destroy": adopt_destroy,
+}

@@ -1,0 +1,204 @@
+"""A machine's state, part by part, as builtin types, and back into a machine.
+
+    part              what                                       dumped anew when
+    clock             step, scheduler, work, warn counters       always
+    calls             calls under way or in line (digest only)   always
+    log               the kernel log                             it grew
+    percpu            counters, lists of chunks, locks           always
+    chunk.N           one chunk                                  something in it changed
+    pages             zones, free lists                          a page was given or taken
+    vmalloc           areas                                      always (there are few)
+    tables            which pages hold page tables               one was added
+    frame.PFN         4096 bytes of a touched page               it was written
+
+Unchanged parts are the same object as in the dump before, so that two moments share them and going back
+touches only what differs. A part that claims to be unchanged is held against a fresh dump by check().
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, cast
+
+from kernel_sim.errors import InvariantBroken, KernelBug
+from kernel_sim.machine import Machine, Work
+from kernel_sim.mm.page_alloc import PageAllocator, PageAllocatorState
+from kernel_sim.mm.vmalloc import VmallocSpace, VmallocState
+from kernel_sim.percpu.chunk import Chunk
+from kernel_sim.percpu.state import Dump, dump_chunk, dump_percpu, load_chunk, load_percpu
+
+Parts: TypeAlias = dict[str, object]
+
+
+def dump_parts(machine: Machine) -> Parts:
+    """Return all parts of the machine by name; the caller must not change what is in them."""
+    cache = machine.part_cache
+    parts: Parts = {
+        "clock": _clock(machine),
+        "calls": _calls(machine),
+        "percpu": dump_percpu(machine.percpu),
+        "vmalloc": machine.vmalloc.dump(),
+    }
+    parts["log"] = _kept(cache, "log", len(machine.kernel_log), lambda: tuple(machine.kernel_log))
+    version = pages_version(machine.pages)
+    parts["pages"] = _kept(cache, "pages", version, machine.pages.dump)
+    parts["tables"] = _kept(
+        cache, "tables", machine.space.nr_table_pages, lambda: tuple(machine.space.table_pfns)
+    )
+    for number, chunk in machine.percpu.chunks.items():
+        name = f"chunk.{number}"
+        if chunk.changed or name not in cache:
+            cache[name] = dump_chunk(chunk)
+            chunk.changed = False
+        parts[name] = cache[name]
+    frames = machine.memory.frames
+    for pfn in machine.memory.take_changed():
+        if pfn in frames:
+            cache[f"frame.{pfn}"] = bytes(frames[pfn])
+    for pfn in frames:
+        parts[f"frame.{pfn}"] = cache[f"frame.{pfn}"]
+    machine.part_cache = {name: parts[name] for name in parts}
+    machine.part_cache |= {name: cache[name] for name in cache if name.startswith("version.")}
+    return parts
+
+
+def _kept(cache: Parts, name: str, version: object, dump):  # type: ignore[no-untyped-def]
+    """Return the cached part if its version is as it was, else dump it anew."""
+    if cache.get(f"version.{name}") != version or name not in cache:
+        cache[name] = dump()
+        cache[f"version.{name}"] = version
+    return cache[name]
+
+
+def pages_version(pages: PageAllocator) -> tuple[int, ...]:
+    """Return numbers that differ whenever a page was taken or given back in between.
+
+    Every request that is met counts a hit or a miss; what is only given back raises the free count.
+    """
+    return (sum(pages.numa_hit), sum(pages.numa_miss), pages.nr_free_pages, pages.fail_after)
+
+
+def _clock(machine: Machine) -> Dump:
+    fault = machine.fault
+    return (
+        machine.step,
+        machine.scheduler.dump(),
+        machine.work.queued_cpu,
+        machine.work.nr_requests,
+        (fault.step, fault.cpu, fault.reason, fault.frames) if fault else (),
+    )
+
+
+def _calls(machine: Machine) -> Dump:
+    return tuple(
+        (
+            number,
+            tuple(call.progress() for call in cpu.stack),
+            tuple(call.progress() for call in cpu.pending),
+        )
+        for number, cpu in machine.cpus.items()
+        if cpu.stack or cpu.pending
+    )
+
+
+def load_parts(machine: Machine, parts: Parts) -> None:
+    """Bring the machine to the dumped moment, touching only parts that differ.
+
+    What runs now is dropped. Raises KernelBug for a moment with calls under way: those live in
+    coroutines and are reached by running there.
+    """
+    if parts["calls"]:
+        raise KernelBug("a moment with calls under way cannot be restored, only reached by running")
+    _drop_calls(machine)
+    cache = machine.part_cache
+    _load_clock(machine, cast("Dump", parts["clock"]))
+    _load_chunks(machine, parts)
+    _load_frames(machine, parts)
+    if _differs(cache, parts, "log") or len(machine.kernel_log) != cache.get("version.log"):
+        machine.kernel_log = [
+            (level, text) for level, text in cast("list[tuple[int, str]]", parts["log"])
+        ]
+    if _differs(cache, parts, "pages") or pages_version(machine.pages) != cache.get(
+        "version.pages"
+    ):
+        _assume(machine.pages, PageAllocator.load(cast("PageAllocatorState", parts["pages"])))
+    _assume(machine.vmalloc, VmallocSpace.load(cast("VmallocState", parts["vmalloc"])))
+    machine.space.table_pfns = dict.fromkeys(cast("tuple[int, ...]", parts["tables"]))
+    machine.part_cache = dict(parts)
+    machine.part_cache["version.log"] = len(machine.kernel_log)
+    machine.part_cache["version.pages"] = pages_version(machine.pages)
+    machine.part_cache["version.tables"] = machine.space.nr_table_pages
+    machine.events = []
+
+
+def _drop_calls(machine: Machine) -> None:
+    for number in machine.active:
+        cpu = machine.cpus[number]
+        for call in cpu.stack:
+            if call.path is not None:
+                call.path.close()
+        cpu.stack.clear()
+        cpu.pending.clear()
+    machine.active.clear()
+
+
+def _differs(cache: Parts, parts: Parts, name: str) -> bool:
+    return cache.get(name) is not parts[name]
+
+
+def _load_clock(machine: Machine, clock: Dump) -> None:
+    step, scheduler, queued_cpu, nr_requests, _ = cast("tuple[int, Dump, int, int, Dump]", clock)
+    machine.step = step
+    machine.scheduler.load(scheduler)
+    machine.work = Work(queued_cpu, nr_requests)
+    machine.fault = None
+
+
+def _load_chunks(machine: Machine, parts: Parts) -> None:
+    percpu = machine.percpu
+    chunks: dict[int, Chunk] = {}
+    for name, part in parts.items():
+        if not name.startswith("chunk."):
+            continue
+        number = int(name[6:])
+        held = percpu.chunks.get(number)
+        unchanged = held is not None and not held.changed and machine.part_cache.get(name) is part
+        chunks[number] = held if unchanged and held else load_chunk(cast("Dump", part))
+    load_percpu(percpu, cast("Dump", parts["percpu"]), chunks)
+
+
+def _load_frames(machine: Machine, parts: Parts) -> None:
+    memory, cache = machine.memory, machine.part_cache
+    written = dict.fromkeys(memory.take_changed())
+    wanted: dict[int, None] = {}
+    for name, part in parts.items():
+        if name.startswith("frame."):
+            pfn = int(name[6:])
+            wanted[pfn] = None
+            if pfn in written or pfn not in memory.frames or cache.get(name) is not part:
+                memory.frames[pfn] = bytearray(cast("bytes", part))
+    for pfn in [pfn for pfn in memory.frames if pfn not in wanted]:
+        del memory.frames[pfn]
+    memory.take_changed()
+
+
+def _assume(target: object, source: object) -> None:
+    """Make target hold what source holds; others keep their reference to target."""
+    for name in type(source).__slots__:  # type: ignore[attr-defined]
+        setattr(target, name, getattr(source, name))
+
+
+def check_cache(machine: Machine) -> None:
+    """Raise InvariantBroken if a part that claims to be unchanged differs from its last dump."""
+    cache = machine.part_cache
+    for number, chunk in machine.percpu.chunks.items():
+        name = f"chunk.{number}"
+        if not chunk.changed and name in cache and cache[name] != dump_chunk(chunk):
+            raise InvariantBroken(f"chunk {number} changed without saying so")
+    changed = machine.memory.changed
+    for pfn, frame in machine.memory.frames.items():
+        name = f"frame.{pfn}"
+        if pfn not in changed and name in cache and cache[name] != bytes(frame):
+            raise InvariantBroken(f"frame {pfn:#x} changed without saying so")
+    version = pages_version(machine.pages)
+    if cache.get("version.pages") == version and cache["pages"] != machine.pages.dump():
+        raise InvariantBroken("the page allocator changed without saying so")

@@ -1,0 +1,203 @@
+"""percpu-vm: a chunk is address space first, and gets pages where and when they are needed.
+
+    create      one hole per group in vmalloc space, in the same pattern as the first chunk's groups
+    populate    for every possible CPU a page from that CPU's own node, mapped into its unit
+    depopulate  the way back
+
+Every page costs a step of the machine (`alloc_pages_node`), so that another CPU can come between.
+Source: Linux 6.1 mm/percpu-vm.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kernel_sim.events import (
+    PercpuCreateChunk,
+    PercpuDepopulate,
+    PercpuDestroyChunk,
+    PercpuPopulate,
+)
+from kernel_sim.mm.address_space import KernelAddressSpace
+from kernel_sim.mm.frames import PhysicalMemory
+from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.mm.page_alloc import PageAllocator
+from kernel_sim.mm.paging import ACCESSED, DIRTY, GLOBAL, NX, PRESENT, RW
+from kernel_sim.mm.vmalloc import VmallocSpace
+from kernel_sim.percpu.bitmap import BitmapPercpu
+from kernel_sim.percpu.chunk import Chunk
+from kernel_sim.percpu.reclaim import should_reclaim
+from kernel_sim.primitives import PREEMPT
+
+PAGE_KERNEL = PRESENT | RW | ACCESSED | DIRTY | GLOBAL | NX
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlaces:
+    """Where the units of a chunk lie, relative to its base, and on which node they should be."""
+
+    cpus: tuple[int, ...]
+    node_of_cpu: tuple[int, ...]
+    unit_offsets: tuple[int, ...]  # by CPU number
+    group_offsets: tuple[int, ...]
+    group_sizes: tuple[int, ...]
+    atom_size_bytes: int
+
+
+@dataclass(slots=True)
+class VmBacking:
+    """Chunks in vmalloc space."""
+
+    places: UnitPlaces
+    pages: PageAllocator
+    memory: PhysicalMemory
+    space: KernelAddressSpace
+    vmalloc: VmallocSpace
+    name: str = "vm"
+    percpu: BitmapPercpu = field(init=False)
+
+    def attach(self, percpu: BitmapPercpu) -> None:
+        """Learn which allocator it serves."""
+        self.percpu = percpu
+
+    async def pcpu_create_chunk(self, cpu: int, gfp: int) -> Chunk | None:
+        """Return a new chunk without pages, or None if vmalloc space has no such hole."""
+        await PREEMPT
+        percpu, places = self.percpu, self.places
+        areas = self.vmalloc.get_vm_areas(
+            places.group_offsets, places.group_sizes, places.atom_size_bytes
+        )
+        if areas is None:
+            return None
+        number = percpu.next_number
+        percpu.next_number = number + 1
+        chunk = Chunk.fresh(
+            number=number,
+            base_addr=areas[0] - places.group_offsets[0],
+            nr_pages=percpu.unit_size_bytes >> PAGE_SHIFT,
+        )
+        chunk.data = tuple(areas)
+        percpu.add_chunk(chunk)
+        percpu.statistics.chunk_alloc()
+        percpu.host.emit(cpu, PercpuCreateChunk(chunk.base_addr))
+        return chunk
+
+    async def pcpu_destroy_chunk(self, cpu: int, chunk: Chunk) -> None:
+        """Give the chunk's address space back; it is reused only after a purge."""
+        await PREEMPT
+        self.percpu.statistics.chunk_dealloc()
+        self.percpu.host.emit(cpu, PercpuDestroyChunk(chunk.base_addr))
+        self.percpu.drop_chunk(chunk)
+        self.vmalloc.free_vm_areas(chunk.data)
+
+    async def pcpu_populate_chunk(
+        self, cpu: int, chunk: Chunk, page_start: int, page_end: int, gfp: int
+    ) -> bool:
+        """Back the pages of every unit; False, and nothing changed, without memory."""
+        pfns: list[int] = []
+        if not await self.pcpu_alloc_pages(cpu, pfns, page_end - page_start, gfp):
+            return False
+        if not await self.pcpu_map_pages(cpu, chunk, pfns, page_start, page_end):
+            self.pcpu_free_pages(pfns)
+            return False
+        chunk.written = chunk.written or any(map(self.memory.is_touched, pfns))
+        self.percpu.host.emit(cpu, PercpuPopulate(chunk.base_addr, page_start, page_end))
+        return True
+
+    async def pcpu_alloc_pages(self, cpu: int, pfns: list[int], nr_pages: int, gfp: int) -> bool:
+        """Collect nr_pages for each CPU in pfns; on failure all go back."""
+        node_of_cpu = self.places.node_of_cpu
+        for owner in self.places.cpus:
+            for _ in range(nr_pages):
+                pfn = await self.alloc_pages_node(node_of_cpu[owner], gfp)
+                if pfn is None:
+                    self.pcpu_free_pages(pfns)
+                    return False
+                pfns.append(pfn)
+        return True
+
+    async def alloc_pages_node(self, node: int, gfp: int) -> int | None:
+        """Return the pfn of one page, wished on a node, or None."""
+        await PREEMPT
+        return self.pages.alloc_pages(gfp=gfp, order=0, node=node, injectable=True)
+
+    def pcpu_free_pages(self, pfns: Sequence[int]) -> None:
+        """Give pages back."""
+        for pfn in pfns:
+            self.pages.free_pages(pfn, 0)
+
+    async def pcpu_map_pages(
+        self, cpu: int, chunk: Chunk, pfns: Sequence[int], page_start: int, page_end: int
+    ) -> bool:
+        """Map the collected pages into the units; False, and nothing mapped, without a table page."""
+        nr_pages = page_end - page_start
+        for index, owner in enumerate(self.places.cpus):
+            await PREEMPT
+            virt = self.unit_page_addr(chunk, owner, page_start)
+            for i in range(nr_pages):
+                done = self.space.map_page(
+                    virt=virt + i * PAGE_SIZE_BYTES,
+                    pfn=pfns[index * nr_pages + i],
+                    flags=PAGE_KERNEL,
+                    node=self.places.node_of_cpu[owner],
+                )
+                if not done:
+                    self._unmap(chunk, page_start, page_end)
+                    return False
+        return True
+
+    async def pcpu_depopulate_chunk(
+        self, cpu: int, chunk: Chunk, page_start: int, page_end: int
+    ) -> None:
+        """Unmap the pages of every unit and give them back."""
+        await PREEMPT
+        self.pcpu_free_pages(self._unmap(chunk, page_start, page_end))
+        self.percpu.host.emit(cpu, PercpuDepopulate(chunk.base_addr, page_start, page_end))
+
+    async def pcpu_post_unmap_tlb_flush(
+        self, cpu: int, chunk: Chunk, page_start: int, page_end: int
+    ) -> None:
+        """Make every CPU forget the translations of the range; there are no TLBs to forget in yet."""
+        await PREEMPT
+
+    def pcpu_should_reclaim_chunk(self, percpu: BitmapPercpu, chunk: Chunk) -> bool:
+        """Say whether some of the chunk's empty pages should go."""
+        return should_reclaim(percpu.nr_empty_pop_pages, chunk)
+
+    def clear_area(self, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
+        """Write zeros to the area in the unit of every possible CPU, where bytes were ever written."""
+        clear_in_units(self.places, self.space, self.memory, chunk, offset_bytes, size_bytes)
+
+    def unit_page_addr(self, chunk: Chunk, cpu: int, page: int) -> int:
+        """Return the virtual address of a page of a CPU's unit. Source: pcpu_chunk_addr()."""
+        return chunk.base_addr + self.places.unit_offsets[cpu] + (page << PAGE_SHIFT)
+
+    def _unmap(self, chunk: Chunk, page_start: int, page_end: int) -> list[int]:
+        pfns: list[int] = []
+        for owner in self.places.cpus:
+            for page in range(page_start, page_end):
+                pfn = self.space.unmap_page(self.unit_page_addr(chunk, owner, page))
+                if pfn is not None:
+                    pfns.append(pfn)
+        return pfns
+
+
+def clear_in_units(
+    places: UnitPlaces,
+    space: KernelAddressSpace,
+    memory: PhysicalMemory,
+    chunk: Chunk,
+    offset_bytes: int,
+    size_bytes: int,
+) -> None:
+    """Write zeros to an area in every unit; a page that nobody ever wrote to is zero already."""
+    for cpu in places.cpus:
+        virt = chunk.base_addr + places.unit_offsets[cpu] + offset_bytes
+        end = virt + size_bytes
+        while virt < end:
+            nr_bytes = min(end - virt, PAGE_SIZE_BYTES - virt % PAGE_SIZE_BYTES)
+            phys = space.translate(virt)
+            if phys is not None and memory.is_touched(phys >> PAGE_SHIFT):
+                memory.write(phys, bytes(nr_bytes))
+            virt += nr_bytes
