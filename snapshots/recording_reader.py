@@ -1,0 +1,166 @@
+"""Reading a recording: by its index, one record at a time, touching nothing that is not asked for.
+
+The file is read by offset and never mapped into memory: a mapped file that somebody else cuts
+kills whoever looks at it. Each record is verified when it is read, not when the file is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Self
+
+from snapshots import limits
+from snapshots.blobs import BLOB_KIND, BlobHash, blob_key, check_blob
+from snapshots.byte_cache import ByteCache
+from snapshots.errors import RecordingError
+from snapshots.file_access import naming, open_to_read
+from snapshots.record_index import RecordEntry, RecordTable
+from snapshots.record_places import (
+    TornTail,
+    indexed_records,
+    read_at,
+    read_header,
+    scan_records,
+)
+from snapshots.records import Header, Torn, decode_frame, encode_key, is_critical, unpacked_record
+
+
+class RecordingReader:
+    """Reads one file, touching only what is asked for. Not for use from several threads."""
+
+    def __init__(
+        self, path: Path, descriptor: int, header: Header, table: RecordTable, *, cache_bytes: int
+    ) -> None:
+        """Only for open(): the descriptor becomes the reader's own."""
+        self.path = path
+        self.header = header
+        self.torn: TornTail | None = None  # None: the file ends with a complete record
+        self.is_indexed = True  # False: the file was scanned
+        self._descriptor = descriptor
+        self._table = table
+        self._cache = ByteCache(cache_bytes)
+        self._blob_numbers: dict[bytes, int] | None = None
+        self._is_closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        understood: Collection[str] | None = None,
+        use_index: bool = True,
+        cache_bytes: int = limits.CACHE_BYTES_DEFAULT,
+    ) -> Self:
+        """Open a recording: by its index where it has a good one, else by scanning it.
+
+        understood: the kinds that the caller knows; a critical one (capital first letter) that is
+        not among them is refused. None: take any, for tools that only list and copy.
+        use_index: False verifies the checksum of every record.
+        Raises: RecordingError if this is no recording, its header is damaged, or its format newer.
+        """
+        target = Path(path)
+        with naming(target, safe="nothing was read"):
+            descriptor, file_bytes = open_to_read(target)
+            try:
+                header = read_header(descriptor, file_bytes)
+                start_bytes = header.length_bytes
+                table, torn, is_indexed = None, None, use_index
+                if use_index:
+                    table = indexed_records(
+                        descriptor, start_bytes=start_bytes, end_bytes=file_bytes
+                    )
+                if table is None:
+                    is_indexed = False
+                    table, torn = scan_records(
+                        descriptor, start_bytes=start_bytes, end_bytes=file_bytes
+                    )
+                if understood is not None:
+                    _check_understood(table, understood)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        reader = cls(target, descriptor, header, table, cache_bytes=cache_bytes)
+        reader.torn, reader.is_indexed = torn, is_indexed
+        return reader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def records(self, kind: str | None = None) -> Iterator[RecordEntry]:
+        """Go through all records, or those of one kind, in the order in which they were written.
+
+        Unknown kinds and the container's own (blobs, dead and living indices) are among them.
+        """
+        with naming(self.path):
+            yield from self._table.entries(kind)
+
+    def read(self, entry: RecordEntry) -> object:
+        """Return the body of a record, built afresh at every call.
+
+        Raises: RecordingError if the record is damaged, or is not the one that the index promises.
+        """
+        with naming(self.path):
+            return self._body(entry)
+
+    def has_blob(self, name: BlobHash) -> bool:
+        """Return whether the recording has a blob of that name; it is not read."""
+        return self._find_blob(name) is not None
+
+    def blob(self, name: BlobHash) -> bytes:
+        """Return the bytes of that name, verified. Raises: RecordingError if missing or damaged."""
+        cached = self._cache.find(name)
+        if cached is not None:
+            return cached
+        number = self._find_blob(name)
+        if number is None:
+            raise RecordingError(f"{self.path}: no blob {name.hex()} is in this recording")
+        with naming(self.path):
+            entry = self._table.entry(number)
+            data = check_blob(self._body(entry), name, offset_bytes=entry.offset_bytes)
+        self._cache.keep(name, data)
+        return data
+
+    def close(self) -> None:
+        """Close the file; what was read from it remains valid."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._descriptor)
+
+    def _body(self, entry: RecordEntry) -> object:
+        """Return a record's body if the record is whole and is the one that was meant."""
+        at = entry.offset_bytes
+        if self._is_closed:
+            raise RecordingError(f"byte {at}: the recording is closed")
+        frame = decode_frame(read_at(self._descriptor, at, entry.length_bytes), base_bytes=at)
+        if isinstance(frame, Torn):
+            raise RecordingError(frame.reason)
+        if not self._table.describes(entry, frame):
+            raise RecordingError(
+                f"byte {at}: a record {entry.kind!r} of {entry.length_bytes} bytes was promised, "
+                f"here is {frame.kind!r} of {frame.length_bytes} or with another key; "
+                "the index is wrong, open the file without it"
+            )
+        return unpacked_record(frame).body
+
+    def _find_blob(self, name: BlobHash) -> int | None:
+        if self._blob_numbers is None:
+            self._blob_numbers = self._table.numbers_by_key(BLOB_KIND)
+        return self._blob_numbers.get(encode_key(blob_key(name)))
+
+
+def _check_understood(table: RecordTable, understood: Collection[str]) -> None:
+    for kind in table.kinds:
+        if is_critical(kind) and kind != BLOB_KIND and kind not in understood:
+            first = next(table.entries(kind))
+            raise RecordingError(
+                f"byte {first.offset_bytes}: records of kind {kind!r} must be understood to use "
+                "this recording, and this kmemscope does not know them; a newer one may"
+            )
