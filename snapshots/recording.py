@@ -1,0 +1,265 @@
+"""What is in a recording: a machine's config, and its run as keyframes and segments.
+
+    header      config, what it was made from
+    Keyframe    hashes of the machine's parts at the beginning of a segment; the parts are blobs
+    Segment     inputs and events up to the next keyframe
+    Branch      where the run ends, its marks, how it came about; the last one for a branch counts
+
+A run is written while it goes on: every closed segment is in the file before the next one is begun. A file
+without its Branch record (the writer was killed) is complete up to the last segment that is in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from kernel_sim.boot import boot
+from kernel_sim.config import MachineConfig
+from kernel_sim.errors import ConfigError
+from kernel_sim.machine import Machine
+from kernel_sim.machine_state import Parts
+from snapshots.blobs import BlobHash
+from snapshots.errors import RecordingError
+from snapshots.recording_file import RecordEntry, RecordingReader, RecordingWriter, whole_recording
+from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
+from snapshots.state_codec import decode_part, encode_part
+from snapshots.timeline import Timeline
+
+UNDERSTOOD = ("Keyframe", "Segment", "Branch")
+MAIN_BRANCH = 0
+
+
+@dataclass(slots=True)
+class Origin:
+    """How a recording came about, in builtin types: shown to who asks, not needed to run it."""
+
+    kind: str = "session"  # or 'trace', 'golden'
+    source: str = ""
+    mode: str = ""  # of a trace: 'predicted' or 'observed'
+    notes: list[str] = field(default_factory=list)  # why that mode, what was lost
+    inferred: list[list[object]] = field(default_factory=list)  # line, kind, distance, text
+    divergences: list[list[object]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def to_body(self) -> dict[str, object]:
+        """Return it as a record's body."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_body(cls, body: object) -> Origin:
+        """Return what to_body() gave; fields of a newer minor version are passed over."""
+        if not isinstance(body, dict):
+            raise RecordingError("the origin is not a map")
+        origin = cls()
+        for name in cls.__slots__:
+            value = body.get(name, getattr(origin, name))
+            if type(value) is not type(getattr(origin, name)):
+                raise RecordingError(f"origin: {name} is {value!r}")
+            setattr(origin, name, value)
+        return origin
+
+
+class RecordingSink:
+    """Writes every segment of a timeline as soon as it is closed."""
+
+    def __init__(self, writer: RecordingWriter, branch: int = MAIN_BRANCH) -> None:
+        self.writer = writer
+        self.branch = branch
+        self._hashes: dict[str, tuple[object, BlobHash]] = {}
+
+    def segment(self, number: int, head: SegmentHead, parts: Parts, packed: bytes) -> None:
+        """Append the keyframe at the segment's beginning and the segment."""
+        key = {"b": self.branch, "n": number, "s": head.first_step}
+        self.writer.append("Keyframe", self._named(parts), key)
+        key |= {
+            "i": head.first_input, "e": head.first_event, "ni": head.nr_inputs,
+            "ne": head.nr_events, "l": head.last_step,
+        }  # fmt: skip
+        self.writer.append("Segment", packed, key, compress=False)
+        self.writer.flush()
+
+    def _named(self, parts: Parts) -> dict[str, bytes]:
+        named: dict[str, bytes] = {}
+        fresh: dict[str, tuple[object, BlobHash]] = {}
+        for name, part in parts.items():
+            held = self._hashes.get(name)
+            if held is None or held[0] is not part:
+                held = (part, self.writer.put_blob(encode_part(part)))
+            fresh[name] = held
+            named[name] = bytes(held[1])
+        self._hashes = fresh
+        return named
+
+    def finish(self, timeline: Timeline, origin: Origin) -> None:
+        """Append what is still open and how it all came about."""
+        number = len(timeline.heads) - 1
+        head = timeline.heads[-1]
+        head.last_step = timeline.end_step
+        self.segment(
+            number, head, timeline.keyframe_parts(number), pack_segment(timeline.open_body)
+        )
+        marks = [[mark.step, mark.kind] for mark in timeline.marks()]
+        body = {"end": timeline.end_step, "marks": marks, "origin": origin.to_body()}
+        self.writer.append("Branch", body, {"b": self.branch})
+
+
+def header_of(config: MachineConfig) -> dict[str, object]:
+    """Return a recording's header."""
+    return {"config": config.to_mapping(), "schema": 1}
+
+
+def save_timeline(
+    path: str | os.PathLike[str], timeline: Timeline, origin: Origin, *, overwrite: bool = True
+) -> None:
+    """Write a whole run to a file that appears complete or not at all. Raises RecordingError."""
+    header = header_of(timeline.machine.config)
+    with whole_recording(path, header, overwrite=overwrite) as writer:
+        sink = RecordingSink(writer)
+        for number, head in enumerate(timeline.heads[:-1]):
+            packed = pack_segment(timeline.body(number))
+            sink.segment(number, head, timeline.keyframe_parts(number), packed)
+        sink.finish(timeline, origin)
+
+
+class FileSource:
+    """Segments and keyframes read from a file when asked for."""
+
+    def __init__(
+        self, reader: RecordingReader, keyframes: list[RecordEntry], segments: list[RecordEntry]
+    ) -> None:
+        self.reader = reader
+        self.keyframes = keyframes
+        self.segments = segments
+        self._decoded: dict[str, tuple[bytes, object]] = {}
+
+    def parts(self, number: int) -> Parts:
+        """Return the machine's parts at a keyframe; those that did not change are the same objects."""
+        named = self.hashes(number)
+        parts: Parts = {}
+        fresh: dict[str, tuple[bytes, object]] = {}
+        for name, blob in named.items():
+            held = self._decoded.get(name)
+            if held is None or held[0] != blob:
+                held = (blob, decode_part(self.reader.blob(BlobHash(blob))))
+            fresh[name] = held
+            parts[name] = held[1]
+        self._decoded = fresh
+        return parts
+
+    def hashes(self, number: int) -> dict[str, bytes]:
+        """Return the hash of every part at a keyframe."""
+        named = self.reader.read(self.keyframes[number])
+        if not isinstance(named, dict):
+            raise RecordingError(f"{self.reader.path}: keyframe {number} is not a map of parts")
+        return named
+
+    def body(self, number: int) -> SegmentBody:
+        """Return what is in a segment."""
+        packed = self.reader.read(self.segments[number])
+        if not isinstance(packed, bytes):
+            raise RecordingError(f"{self.reader.path}: segment {number} is not bytes")
+        return unpack_segment(packed)
+
+
+@dataclass(slots=True)
+class OpenRecording:
+    """A recording that was opened: its machine, standing at the beginning, and its run."""
+
+    path: Path
+    config: MachineConfig
+    timeline: Timeline
+    origin: Origin
+    reader: RecordingReader
+    source: FileSource
+    warnings: list[str]
+
+
+def open_recording(path: str | os.PathLike[str], branch: int = MAIN_BRANCH) -> OpenRecording:
+    """Open a recording and stand at its first step. Raises RecordingError."""
+    reader = RecordingReader.open(path, understood=UNDERSTOOD)
+    try:
+        return _open(reader, branch)
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _open(reader: RecordingReader, branch: int) -> OpenRecording:
+    path = reader.path
+    warnings = [f"{path}: {reader.torn}"] if reader.torn else []
+    config, machine = _machine_of(path, reader.header.fields)
+    keyframes = _of_branch(reader, "Keyframe", branch)
+    segments = _of_branch(reader, "Segment", branch)
+    if not segments:
+        raise RecordingError(f"{path}: no segment of branch {branch} is complete: nothing to show")
+    source = FileSource(reader, keyframes[: len(segments)], segments)
+    timeline = Timeline(machine)
+    heads = [_head_of(path, entry) for entry in segments]
+    timeline.heads = heads
+    timeline.source = source
+    timeline.nr_from_source = len(heads) - 1
+    timeline.open_body = source.body(len(heads) - 1)
+    timeline.store.keyframes = [source.parts(len(heads) - 1)]
+    timeline.nr_inputs = heads[-1].first_input + len(timeline.open_body.inputs)
+    timeline.nr_events = heads[-1].first_event + len(timeline.open_body.events)
+    timeline.end_step = heads[-1].last_step
+    origin = Origin()
+    ends = _of_branch(reader, "Branch", branch)
+    if ends:
+        origin = _read_end(reader, ends[-1], timeline)
+    else:
+        warnings.append(
+            f"{path}: the recording has no end: what follows step {timeline.end_step} is lost"
+        )
+        for number, head in enumerate(heads[:-1]):
+            head.marks = marks_of(timeline.body(number).events)
+    timeline.must_reload = True
+    timeline.seek(timeline.first_step)
+    return OpenRecording(path, config, timeline, origin, reader, source, warnings)
+
+
+def _machine_of(path: Path, fields: Mapping[str, object]) -> tuple[MachineConfig, Machine]:
+    mapping = fields.get("config")
+    if not isinstance(mapping, dict):
+        raise RecordingError(f"{path}: the header has no config of a machine")
+    try:
+        config = MachineConfig.from_mapping(mapping, where=f"{path}: header")
+        return config, boot(config)
+    except ConfigError as problem:
+        raise RecordingError(str(problem)) from problem
+
+
+def _of_branch(reader: RecordingReader, kind: str, branch: int) -> list[RecordEntry]:
+    return [entry for entry in reader.records(kind) if entry.key.get("b") == branch]
+
+
+def _head_of(path: Path, entry: RecordEntry) -> SegmentHead:
+    numbers = [entry.key.get(name) for name in ("s", "i", "e", "ni", "ne", "l")]
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise RecordingError(
+            f"{path}: byte {entry.offset_bytes}: a segment's key should hold six numbers"
+        )
+    first_step, first_input, first_event, nr_inputs, nr_events, last_step = cast(
+        "list[int]", numbers
+    )
+    return SegmentHead(first_step, first_input, first_event, nr_inputs, nr_events, last_step)
+
+
+def _read_end(reader: RecordingReader, entry: RecordEntry, timeline: Timeline) -> Origin:
+    body = reader.read(entry)
+    if not isinstance(body, dict) or not isinstance(body.get("marks"), list):
+        raise RecordingError(
+            f"{reader.path}: byte {entry.offset_bytes}: the branch record is damaged"
+        )
+    marks = [Mark(*pair) for pair in body["marks"]]
+    heads = timeline.heads
+    number = 0
+    for mark in marks:
+        while number + 1 < len(heads) and mark.step > heads[number + 1].first_step:
+            number += 1
+        heads[number].marks.append(mark)
+    return Origin.from_body(body.get("origin"))

@@ -1,0 +1,347 @@
+"""A run that can be gone through in both directions.
+
+    step    0 ────────────■─────────────────■──────────────────■─────────► end
+            keyframes     │ inputs, events  │                  │
+                          └──► re-execution ──► any step between
+
+A position is a number of steps taken. To stand at one, the nearest kept moment before it is loaded (only
+the parts that differ) and the inputs from there on are given again; what is then looked at is the live
+machine, which can go on from there. An input recorded at step k is handed over when the machine moves on
+from k, so that a position always shows one and the same state.
+
+Going on from the past starts a new branch; the old one keeps all it had.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kernel_sim.call import Call
+from kernel_sim.events import EventAt
+from kernel_sim.inputs import Input, apply_input
+from kernel_sim.machine import Machine
+from kernel_sim.machine_state import Parts, dump_parts, load_parts
+from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
+
+KEYFRAME_EVERY_INPUTS = 2048
+MOMENT_EVERY_INPUTS = 256
+MOMENTS_MAX = 96
+BODIES_MAX = 24
+NO_LIMIT = 1 << 62
+
+
+class KeyframeSource(Protocol):
+    """Where closed segments and their keyframes are kept: in memory, or in a file."""
+
+    def parts(self, number: int) -> Parts:
+        """Return the machine's parts at the beginning of a segment."""
+
+    def body(self, number: int) -> SegmentBody:
+        """Return what is in a segment."""
+
+
+class SegmentSink(Protocol):
+    """Who wants to know of every finished segment: a file that is being written."""
+
+    def segment(self, number: int, head: SegmentHead, parts: Parts, packed: bytes) -> None:
+        """Take a closed segment and the keyframe at its beginning."""
+
+
+@dataclass(slots=True)
+class Moment:
+    """A kept moment in memory; input_index is the first input that was not given yet."""
+
+    step: int
+    input_index: int
+    parts: Parts
+
+
+@dataclass(slots=True)
+class InMemory:
+    """Keyframes and packed segments of a run that is not, or not yet, in a file."""
+
+    keyframes: list[Parts] = field(default_factory=list)
+    packed: list[bytes] = field(default_factory=list)
+
+    def parts(self, number: int) -> Parts:
+        """Return the machine's parts at the beginning of a segment."""
+        return self.keyframes[number]
+
+    def body(self, number: int) -> SegmentBody:
+        """Return what is in a segment."""
+        return unpack_segment(self.packed[number])
+
+
+class Timeline:
+    """One branch of a run: its inputs, its events, and the machine that stands somewhere on it."""
+
+    def __init__(self, machine: Machine, sink: SegmentSink | None = None) -> None:
+        """Begin at a machine's present moment, which must be one with no call under way."""
+        self.machine = machine
+        self.sink = sink
+        self.heads = [SegmentHead(machine.step, 0, 0, last_step=machine.step)]
+        self.open_body = SegmentBody([], [])
+        self.store = InMemory([dump_parts(machine)])
+        self.source: KeyframeSource | None = None  # closed segments that came from a file
+        self.nr_from_source = 0
+        self.next_input = 0
+        self.end_step = machine.step
+        self.nr_inputs = 0
+        self.nr_events = 0
+        self.moments: list[Moment] = []
+        self.bodies: dict[int, SegmentBody] = {}
+        self.calls: dict[int, Call] = {}  # calls under way, by input number
+        self.watch: Callable[[list[EventAt]], None] | None = None  # sees all events, known ones too
+        self.must_reload = False  # somebody else has used the machine
+
+    # -- what is there -----------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """The present position."""
+        return self.machine.step
+
+    @property
+    def first_step(self) -> int:
+        """The first position there is."""
+        return self.heads[0].first_step
+
+    def body(self, number: int) -> SegmentBody:
+        """Return a segment's inputs and events, unpacking them if need be."""
+        if number == len(self.heads) - 1:
+            return self.open_body
+        body = self.bodies.pop(number, None)
+        if body is None:
+            if number < self.nr_from_source and self.source is not None:
+                body = self.source.body(number)
+            else:
+                body = self.store.body(number - self.nr_from_source)
+            if len(self.bodies) >= BODIES_MAX:
+                self.bodies.pop(next(iter(self.bodies)))
+        self.bodies[number] = body
+        return body
+
+    def keyframe_parts(self, number: int) -> Parts:
+        """Return the machine's parts at the beginning of a segment."""
+        if number < self.nr_from_source and self.source is not None:
+            return self.source.parts(number)
+        return self.store.parts(number - self.nr_from_source)
+
+    def input_at(self, index: int) -> Input:
+        """Return an input by its number."""
+        offset = index - self.heads[-1].first_input
+        if offset >= 0:
+            return self.open_body.inputs[offset]
+        number = bisect_right(self.heads, index, key=lambda head: head.first_input) - 1
+        return self.body(number).inputs[index - self.heads[number].first_input]
+
+    def event_at(self, index: int) -> EventAt:
+        """Return an event by its number."""
+        number = bisect_right(self.heads, index, key=lambda head: head.first_event) - 1
+        return self.body(number).events[index - self.heads[number].first_event]
+
+    def events_before(self, step: int) -> int:
+        """Return how many events happened up to and including a step."""
+        number = self._segment_of(step)
+        events = self.body(number).events
+        inside = bisect_right(events, step, key=lambda at: at.step)
+        return self.heads[number].first_event + inside
+
+    def inputs_before(self, step: int) -> int:
+        """Return how many inputs were given before a step."""
+        number = self._segment_of(step)
+        inputs = self.body(number).inputs
+        inside = bisect_right(inputs, step - 1, key=lambda given: given.step)
+        return self.heads[number].first_input + inside
+
+    def marks(self) -> Iterator[Mark]:
+        """Yield every mark, first to last."""
+        for head in self.heads[:-1]:
+            yield from head.marks
+        yield from marks_of(self.open_body.events)
+
+    def _segment_of(self, step: int) -> int:
+        return max(bisect_right(self.heads, step, key=lambda head: head.first_step) - 1, 0)
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the present is the newest moment, so that an input can be added."""
+        return self.machine.step >= self.end_step and self.next_input >= self.nr_inputs
+
+    def give(
+        self, do: str, cpu: int, args: tuple[int | str | bool | bytes, ...] = (),
+        line: int = 0, by: str = "",
+    ) -> int:  # fmt: skip
+        """Add an input at the present moment, the newest of this branch; returns its number."""
+        body = self.open_body
+        if len(body.inputs) >= KEYFRAME_EVERY_INPUTS:
+            self._close_segment()
+            body = self.open_body
+        body.inputs.append(Input(self.machine.step, do, cpu, args, line, by))
+        self.heads[-1].nr_inputs += 1
+        self.nr_inputs += 1
+        return self.nr_inputs - 1
+
+    def _close_segment(self) -> None:
+        """Take a keyframe here if no call is under way; else let those that run end first."""
+        if not self.machine.is_idle:
+            if any(call.parked for cpu in self.machine.cpus.values() for call in cpu.stack):
+                return
+            self.advance(NO_LIMIT)
+            if not self.machine.is_idle:
+                return
+        head = self.heads[-1]
+        head.last_step = self.machine.step
+        head.marks = marks_of(self.open_body.events)
+        packed = pack_segment(self.open_body)
+        number = len(self.heads) - 1
+        if self.sink is not None:
+            self.sink.segment(number, head, self.keyframe_parts(number), packed)
+        self.store.packed.append(packed)
+        self.bodies[number] = self.open_body
+        if len(self.bodies) > BODIES_MAX:
+            self.bodies.pop(next(iter(self.bodies)))
+        self.open_body = SegmentBody([], [])
+        self.heads.append(SegmentHead(self.machine.step, self.nr_inputs, self.nr_events))
+        self.store.keyframes.append(dump_parts(self.machine))
+
+    # -- moving ------------------------------------------------------------------------------------
+
+    def advance(self, until: int) -> bool:
+        """Take steps up to a position, as far as the inputs lead; False if it was not reached."""
+        machine = self.machine
+        while machine.step < until:
+            limit = until
+            if self.next_input < self.nr_inputs:
+                given = self.input_at(self.next_input)
+                if given.step <= machine.step:
+                    self._hand_over(given)
+                    continue
+                if given.step < limit:
+                    limit = given.step
+            before = machine.step
+            busy = machine.run(limit)
+            if machine.step == before or (not busy and self.next_input >= self.nr_inputs):
+                break
+        self._keep_events()
+        return machine.step >= until
+
+    def _hand_over(self, given: Input) -> None:
+        index = self.next_input
+        again = self.machine.step < self.end_step
+        if again and index % MOMENT_EVERY_INPUTS == 0 and self.machine.is_idle:
+            self._keep_moment(Moment(self.machine.step, index, dump_parts(self.machine)))
+        self.next_input = index + 1
+        call = apply_input(self.machine, given)
+        if call is not None and not again:
+            self.calls[index] = call
+
+    def _keep_events(self) -> None:
+        """Add the events of new steps; those of steps that were taken before are known."""
+        events = self.machine.take_events()
+        if self.watch is not None:
+            self.watch(events)
+        if self.machine.step <= self.end_step:
+            return
+        known = self.end_step
+        all_new = not events or events[0].step > known
+        fresh = events if all_new else [at for at in events if at.step > known]
+        self.open_body.events += fresh
+        self.heads[-1].nr_events += len(fresh)
+        self.nr_events += len(fresh)
+        self.end_step = self.machine.step
+
+    def _keep_moment(self, moment: Moment) -> None:
+        index = bisect_right(self.moments, moment.step, key=lambda kept: kept.step)
+        if index and self.moments[index - 1].step == moment.step:
+            return
+        self.moments.insert(index, moment)
+        if len(self.moments) > MOMENTS_MAX:
+            # The one farthest from here goes: who steps back and forth stays near.
+            far_first = moment.step - self.moments[0].step > self.moments[-1].step - moment.step
+            del self.moments[0 if far_first else -1]
+
+    def seek(self, step: int) -> None:
+        """Stand at a position; one beyond either end means that end."""
+        for _ in self.moves(step):
+            pass
+
+    def moves(self, step: int, slice_steps: int = 2000) -> Iterator[int]:
+        """Go to a position in slices, yielding where the machine stands after each.
+
+        Whoever stops asking stands at a sound position between.
+        """
+        target = min(max(step, self.first_step), self.end_step)
+        machine = self.machine
+        start = self._nearest(target)
+        if machine.step > target or start.step > machine.step or self.must_reload:
+            load_parts(machine, start.parts)
+            self.next_input = start.input_index
+            self.must_reload = False
+        while machine.step < target:
+            yield machine.step
+            if not self.advance(min(machine.step + slice_steps, target)):
+                break
+
+    def _nearest(self, step: int) -> Moment:
+        index = bisect_right(self.moments, step, key=lambda kept: kept.step) - 1
+        number = self._segment_of(step)
+        head = self.heads[number]
+        if index >= 0 and self.moments[index].step >= head.first_step:
+            return self.moments[index]
+        here = self.machine.step
+        if head.first_step <= here <= step and not self.must_reload:
+            return Moment(head.first_step, head.first_input, {})  # the machine is nearer already
+        return Moment(head.first_step, head.first_input, self.keyframe_parts(number))
+
+    def fork(self) -> Timeline:
+        """Return a branch that ends at the present moment and has the machine; this one keeps its all.
+
+        The branch shares what lies before with this one.
+        """
+        step = self.machine.step
+        number = self._segment_of(step)
+        branch = Timeline.__new__(Timeline)
+        branch.__dict__.update(self.__dict__)
+        head = self.heads[number]
+        body = self.body(number)
+        nr_inputs = self.next_input - head.first_input
+        events = [at for at in body.events if at.step <= step]
+        branch.heads = [
+            *self.heads[:number],
+            SegmentHead(
+                head.first_step, head.first_input, head.first_event, nr_inputs, len(events)
+            ),
+        ]
+        branch.open_body = SegmentBody(body.inputs[:nr_inputs], events)
+        branch.nr_inputs = self.next_input
+        branch.nr_events = head.first_event + len(events)
+        branch.end_step = step
+        branch.moments = [kept for kept in self.moments if kept.step <= step]
+        branch.bodies = {}
+        branch.calls = {}
+        branch.store = InMemory()
+        branch.source = _Shared(self)
+        branch.nr_from_source = number
+        branch.store.keyframes.append(self.keyframe_parts(number))
+        branch.sink = None
+        self.must_reload = True
+        return branch
+
+
+class _Shared:
+    """The closed segments of another branch."""
+
+    def __init__(self, owner: Timeline) -> None:
+        self.owner = owner
+
+    def parts(self, number: int) -> Parts:
+        return self.owner.keyframe_parts(number)
+
+    def body(self, number: int) -> SegmentBody:
+        return self.owner.body(number)
