@@ -44,6 +44,8 @@ class Call:
 
     def frames(self) -> tuple[str, ...]:
         """Return the kernel functions under way, innermost first."""
+        if self.path is None:
+            return () if self.done else (self.name,)
         names: list[str] = []
         # cr_await is whatever the coroutine awaits: the next kernel function, or a primitive's generator.
         awaited: Any = self.path

@@ -138,8 +138,6 @@ class Machine:
         return call
 
     def _begin(self, owner: Cpu, call: Call) -> None:
-        path = self.call_table[call.name](call.cpu, *call.args)
-        call.path = path  # type: ignore[assignment]
         if not owner.stack:
             self.active.append(call.cpu)
             if len(self.active) > 1:
@@ -202,6 +200,8 @@ class Machine:
         """Take steps on a runnable CPU: up to until_step, the call's end, or a lock that is held."""
         call = cpu.stack[-1]
         path = call.path
+        if path is None:  # made as late as this: Python complains of coroutines that never ran
+            path = call.path = self.call_table[call.name](cpu.number, *call.args)  # type: ignore[assignment]
         wish = call.wish
         if call.nr_resumed == 0 and call.context == IN_KWORKER:
             self.events.append(EventAt(self.step + 1, cpu.number, WorkBegan("pcpu_balance_work")))

@@ -11,7 +11,7 @@ The plan was found with the allocator alone; what counts is what the machine the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kernel_sim.boot import boot
@@ -31,12 +31,12 @@ from snapshots.line_order import LineOrder, order_lines
 from snapshots.ordering import Divergence, Inferred, OrderSearch, Plan
 from snapshots.plan_engine import GFP_ATOMIC, GFP_KERNEL, PlanEngine
 from snapshots.report import ReplayReport
+from snapshots.state_moments import MARKER_LAG_LINES, StateMoment, place_states
 from snapshots.state_compare import POPULATION_FIELDS, Difference, compare_state
 from snapshots.timeline import NO_LIMIT, SegmentSink, Timeline
-from snapshots.trace_log import Marker, TraceLog, pcpu_base_addr_from
+from snapshots.trace_log import TraceLog, pcpu_base_addr_from
 from snapshots.walk import UNKNOWN, Action, describe_chunk
 
-MARKER_LAG_LINES = 3
 ADDRESS_MASK = (1 << 64) - 1
 
 
@@ -57,7 +57,8 @@ class LogReplay:
     seen: list[EventAt] = field(default_factory=list)
     real_base: int | None = None  # pcpu_base_addr by the log; None: pointers are hashed
     addresses_hold: bool = False  # the log's addresses can be compared with the machine's
-    state_rows: list[tuple[int, AllocatorState]] = field(default_factory=list)
+    moments: tuple[StateMoment, ...] = ()
+    state_rows: list[StateMoment] = field(default_factory=list)
     nr_states_equal: int = 0
     nr_states: int = 0
     nr_states_population: int = 0
@@ -76,6 +77,7 @@ class LogReplay:
         self.numbers[self._logged(machine.percpu.chunks[0].base_addr)] = 0
         if machine.percpu.reserved_chunk is not None:
             self.numbers[self._logged(machine.percpu.reserved_chunk.base_addr)] = RESERVED
+        self.moments = place_states(self.states, self.log, self.order)
         self.plan = self._plan()
 
     def why_late(self) -> str:
@@ -94,7 +96,8 @@ class LogReplay:
 
     def run(self) -> ReplayReport:
         """Let the machine do what was worked out, and compare."""
-        self._place_states()
+        self.state_rows = list(self.moments)
+        self.nr_states = len(self.moments)
         self._run_early()
         for action in self.plan.actions:
             self._compare_due_states(action.at)
@@ -121,7 +124,7 @@ class LogReplay:
         engine.percpu.async_enabled = True
         first_base = next((base for base, number in self.numbers.items() if number == 0), 0)
         known = first_base if self.real_base is not None else 0
-        return OrderSearch(self.order, engine, known).plan()
+        return OrderSearch(self.order, engine, known, self.moments).plan()
 
     # -- operations --------------------------------------------------------------------------------
 
@@ -309,23 +312,6 @@ class LogReplay:
                 del self.numbers[logged]
 
     # -- states ------------------------------------------------------------------------------------
-
-    def _place_states(self) -> None:
-        """Find the line before which each recorded state was taken."""
-        line_nos = [line.event.line_no for line in self.order.lines]
-        markers = iter(self.log.markers)
-        for state in self.states:
-            self.nr_states += 1
-            position = self._marker_position(state.label, markers, line_nos)
-            self.state_rows.append((position, state))
-
-    def _marker_position(self, label: str, markers: Iterator[Marker], line_nos: list[int]) -> int:
-        if label.startswith("trace-start"):
-            return 0
-        for marker in markers:
-            if marker.text.strip() == label.strip() or label.endswith(marker.text.strip()):
-                return sum(1 for line_no in line_nos if line_no < marker.line_no)
-        return len(line_nos)
 
     def _compare_due_states(self, at: int, last: bool = False) -> None:
         """Compare states whose marker is near; a marker may lag a few lines behind its state."""

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from snapshots.line_order import LineOrder
 from snapshots.plan_engine import PlanEngine
+from snapshots.state_moments import StateMoment
 from snapshots.walk import SAVE_EVERY, Action, Choices, Failure, Moment, Walk, WorkMoment
 
 LOOKAHEAD = 150
@@ -85,15 +86,22 @@ class Plan:
 class OrderSearch:
     """The search over one log."""
 
-    def __init__(self, order: LineOrder, engine: PlanEngine, first_base: int = 0) -> None:
-        """Take the lines and an allocator that already did what came before them."""
+    def __init__(
+        self,
+        order: LineOrder,
+        engine: PlanEngine,
+        first_base: int = 0,
+        moments: tuple[StateMoment, ...] = (),
+    ) -> None:
+        """Take the lines, an allocator that did what came before them, and recorded states."""
         self.order = order
-        self.walk = Walk(order, engine, first_base)
+        self.walk = Walk(order, engine, first_base, moments)
         self.choices = Choices()
         self.moments: list[Moment] = [self.walk.save()]
         self.kept: dict[int, tuple[Change, Failure]] = {}  # by line; a later choice replaces
         self.divergences: list[Divergence] = []
         self.nr_tried = 0
+        self.walk_moment = 0  # the recorded state at which the walk failed
 
     def plan(self) -> Plan:
         """Walk all lines, changing what must be changed."""
@@ -124,12 +132,16 @@ class OrderSearch:
     def _mend(self, failure: Failure) -> None:
         """Keep the change that helps best, or take the line over from the log."""
         around = self._around(failure)
+        self.walk_moment = self.walk.state.next_moment
         found = self._search(failure)
         if found:
             for change in found:
                 self.choices = change.apply(self.choices)
                 self.kept[change.line] = (change, failure)
             touched = min(change.touched for change in found)
+        elif failure.kind == "state":
+            touched = failure.at
+            self.choices = self.choices.without_state(self.walk_moment)
         else:
             touched = failure.at
             position = failure.line
@@ -155,6 +167,8 @@ class OrderSearch:
                 return [change]
             if reached > best_reached:
                 best, best_reached = [change], reached
+        if failure.kind == "state":
+            return best
         for first in tried[:PAIR_FIRST]:
             for second in tried[:PAIR_SECOND]:
                 if second is first or second.line == first.line:
@@ -194,6 +208,10 @@ class OrderSearch:
         self, failure: Failure, asked: dict[int, int], emptied: list[int]
     ) -> Iterator[Change]:
         line = failure.line
+        if failure.kind == "state":
+            yield from self._going_back(failure, asked)
+            yield from self._cuts(failure, asked, emptied)
+            return
         if self.order.lines[line].event.kind in ("alloc", "alloc_fail"):
             if line in self.choices.early:
                 yield self._put_back(line)

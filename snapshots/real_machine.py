@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from kernel_sim.alignment import align_up
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
-from kernel_sim.topology import format_cpu_list
+from kernel_sim.topology import LOCAL_DISTANCE, REMOTE_DISTANCE, format_cpu_list
 from snapshots.dmesg import BootLog, PercpuSetup
 from snapshots.errors import InputError
 from snapshots.machine_folder import RealMachine, find_companions, read_machine_folder
@@ -26,6 +26,11 @@ DYNAMIC_ASKED_BYTES = 28 << 10  # PERCPU_DYNAMIC_RESERVE on 64-bit machines
 EMBED_ATOM_BYTES = 2 << 20
 DIRECT_MAP_START = 0xFFFF888000000000  # of all memory, four levels of page tables, without KASLR
 DIRECT_MAP_END = 0xFFFFC88000000000
+DIRECT_MAPS = {  # by levels of page tables
+    4: (DIRECT_MAP_START, DIRECT_MAP_END),
+    5: (0xFF11000000000000, 0xFF91000000000000),
+}
+FIVE_LEVELS_END = 0xFFD2000000000000  # everything of a 5-level kernel's data lies below
 IMAGE_START = 0xFFFFFFFF81000000  # of the kernel, without KASLR
 
 
@@ -48,7 +53,11 @@ def machine_mapping(
     cpus = real.cpus or _cpus_by_log(boot)
     mapping: dict[str, object] = {
         "name": real.folder.resolve().name or "machine",
-        "kernel": {"version": version or _known_version(real), "nr_cpus": _built_nr_cpus(boot)},
+        "kernel": {
+            "version": version or _known_version(real),
+            "nr_cpus": _built_nr_cpus(boot),
+            "page_table_levels": _levels(real, pcpu_base_addr),
+        },
         "cpus": {name: format_cpu_list(numbers) for name, numbers in cpus._asdict().items()},
         "node": _nodes(real, boot, cpus),
         "percpu": {
@@ -60,7 +69,9 @@ def machine_mapping(
         "symbols": _symbols(real),
     }
     if real.nodes:
-        mapping["numa"] = {"distances": [list(node.distances) for node in real.nodes]}
+        nodes = mapping["node"]
+        assert isinstance(nodes, list)
+        mapping["numa"] = {"distances": _distances(real, len(nodes))}
     group_phys = _group_phys(real, boot, pcpu_base_addr)
     if group_phys and boot.setup.first_chunk == "embed":
         percpu = mapping["percpu"]
@@ -129,9 +140,9 @@ def _nodes(real: RealMachine, boot: BootLog, cpus: CpuLists) -> list[dict[str, o
         )
     cpus_of: dict[int, list[int]] = {number: [] for number in numbers}
     for cpu, node in _node_of_cpus(real, boot, cpus, len(numbers)).items():
-        cpus_of[node].append(cpu)
+        cpus_of.setdefault(node, []).append(cpu)
     nodes: list[dict[str, object]] = []
-    for number in numbers:
+    for number in sorted(cpus_of):
         ranges = sorted(boot.node_memory.get(number, ()))
         nodes.append(
             {
@@ -151,7 +162,7 @@ def _node_of_cpus(
     some that are; without sysfs at all the groups are the nodes in order, if there are as many.
     """
     if nr_nodes == 1:
-        return dict.fromkeys(cpus.possible, 0)
+        return _with_groups_apart(dict.fromkeys(cpus.possible, 0), boot, cpus, nr_nodes)
     node_of = {cpu: node.number for node in real.nodes for cpu in node.cpus}
     groups_are_nodes = not real.nodes and len(boot.groups) == nr_nodes
     for group in boot.groups:
@@ -167,7 +178,31 @@ def _node_of_cpus(
             f"{real.folder}: CPU {format_cpu_list(homeless)} is on no node; expected sys/nodes "
             "with a cpulist of each node, or 'pcpu-alloc: [0] 0 1 …' in dmesg.txt (loglevel=8)"
         )
-    return {cpu: node_of[cpu] for cpu in cpus.possible}
+    homes = {cpu: node_of[cpu] for cpu in cpus.possible}
+    return _with_groups_apart(homes, boot, cpus, nr_nodes)
+
+
+def _with_groups_apart(
+    node_of: dict[int, int], boot: BootLog, cpus: CpuLists, nr_nodes: int
+) -> dict[int, int]:
+    """Put groups that the kernel kept apart on nodes of their own.
+
+    CPUs that are possible but not there have no node at boot and form a group by themselves. Here
+    they get a node without memory, whose requests fall back to the others as theirs would.
+    """
+    online = dict.fromkeys(cpus.online)
+    taken: dict[int, int] = {}  # node -> group that has it
+    groups = sorted(boot.groups, key=lambda group: all(cpu not in online for cpu in group.cpus))
+    for group in groups:
+        members = [cpu for cpu in group.cpus if cpu in node_of]
+        if not members:
+            continue
+        node = node_of[members[0]]
+        if taken.setdefault(node, group.number) != group.number:
+            for cpu in members:
+                node_of[cpu] = nr_nodes
+            nr_nodes += 1
+    return node_of
 
 
 def _group_phys(real: RealMachine, boot: BootLog, pcpu_base_addr: int | None) -> tuple[int, ...]:
@@ -179,8 +214,26 @@ def _group_phys(real: RealMachine, boot: BootLog, pcpu_base_addr: int | None) ->
         addrs = (pcpu_base_addr,)
     else:
         return ()
-    known = all(DIRECT_MAP_START <= addr < DIRECT_MAP_END for addr in addrs)
-    return tuple(addr - DIRECT_MAP_START for addr in addrs) if known else ()
+    start, end = DIRECT_MAPS[_levels(real, pcpu_base_addr)]
+    known = all(start <= addr < end for addr in addrs)
+    return tuple(addr - start for addr in addrs) if known else ()
+
+
+def _levels(real: RealMachine, pcpu_base_addr: int | None) -> int:
+    """Return how many levels of page tables the machine's addresses show, 4 if they show nothing."""
+    state = next(real.states(), None)
+    base = state.pcpu_base_addr if state is not None else pcpu_base_addr
+    return 5 if base is not None and 0xFF00 << 48 <= base < FIVE_LEVELS_END else 4
+
+
+def _distances(real: RealMachine, nr_nodes: int) -> list[list[int]]:
+    """Return the firmware's distances, and the default ones for nodes that it does not know."""
+    rows = [list(node.distances) for node in real.nodes]
+    for row in rows:
+        row += [REMOTE_DISTANCE] * (nr_nodes - len(row))
+    for node in range(len(rows), nr_nodes):
+        rows.append([LOCAL_DISTANCE if other == node else REMOTE_DISTANCE for other in range(nr_nodes)])
+    return rows
 
 
 def _symbols(real: RealMachine) -> dict[str, str]:

@@ -12,7 +12,7 @@ without its Branch record (the writer was killed) is complete up to the last seg
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -44,6 +44,7 @@ class Origin:
     inferred: list[list[object]] = field(default_factory=list)  # line, kind, distance, text
     divergences: list[list[object]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    opens_at: int = 0  # the step at which to show it first; 0: its beginning
 
     def to_body(self) -> dict[str, object]:
         """Return it as a record's body."""
@@ -113,16 +114,25 @@ def header_of(config: MachineConfig) -> dict[str, object]:
 
 
 def save_timeline(
-    path: str | os.PathLike[str], timeline: Timeline, origin: Origin, *, overwrite: bool = True
+    path: str | os.PathLike[str],
+    timeline: Timeline,
+    origin: Origin,
+    *,
+    others: Sequence[Timeline] = (),
+    overwrite: bool = True,
 ) -> None:
-    """Write a whole run to a file that appears complete or not at all. Raises RecordingError."""
+    """Write a whole run to a file that appears complete or not at all. Raises RecordingError.
+
+    others are branches from which this one went off, kept under the numbers 1, 2, 3 …
+    """
     header = header_of(timeline.machine.config)
     with whole_recording(path, header, overwrite=overwrite) as writer:
-        sink = RecordingSink(writer)
-        for number, head in enumerate(timeline.heads[:-1]):
-            packed = pack_segment(timeline.body(number))
-            sink.segment(number, head, timeline.keyframe_parts(number), packed)
-        sink.finish(timeline, origin)
+        for branch, run in enumerate((timeline, *others)):
+            sink = RecordingSink(writer, branch)
+            for number, head in enumerate(run.heads[:-1]):
+                packed = pack_segment(run.body(number))
+                sink.segment(number, head, run.keyframe_parts(number), packed)
+            sink.finish(run, origin)
 
 
 class FileSource:
@@ -162,7 +172,14 @@ class FileSource:
         packed = self.reader.read(self.segments[number])
         if not isinstance(packed, bytes):
             raise RecordingError(f"{self.reader.path}: segment {number} is not bytes")
-        return unpack_segment(packed)
+        body = unpack_segment(packed)
+        promised = tuple(self.segments[number].key.get(name) for name in ("ni", "ne"))
+        if (len(body.inputs), len(body.events)) != promised:
+            raise RecordingError(
+                f"{self.reader.path}: segment {number} holds {len(body.inputs)} inputs and"
+                f" {len(body.events)} events, its key promises {promised[0]} and {promised[1]}"
+            )
+        return body
 
 
 @dataclass(slots=True)
@@ -198,7 +215,9 @@ def _open(reader: RecordingReader, branch: int) -> OpenRecording:
         raise RecordingError(f"{path}: no segment of branch {branch} is complete: nothing to show")
     source = FileSource(reader, keyframes[: len(segments)], segments)
     timeline = Timeline(machine)
+    timeline.is_foreign = True
     heads = [_head_of(path, entry) for entry in segments]
+    _check_heads(path, heads, keyframes, segments)
     timeline.heads = heads
     timeline.source = source
     timeline.nr_from_source = len(heads) - 1
@@ -249,13 +268,44 @@ def _head_of(path: Path, entry: RecordEntry) -> SegmentHead:
     return SegmentHead(first_step, first_input, first_event, nr_inputs, nr_events, last_step)
 
 
+def _check_heads(
+    path: Path,
+    heads: list[SegmentHead],
+    keyframes: list[RecordEntry],
+    segments: list[RecordEntry],
+) -> None:
+    """Refuse segments that do not follow each other, each with its own keyframe before it."""
+    for kind, entries in (("Keyframe", keyframes[: len(segments)]), ("Segment", segments)):
+        numbers = [(entry.key.get("n"), entry.key.get("s")) for entry in entries]
+        if numbers != [(number, head.first_step) for number, head in enumerate(heads)]:
+            raise RecordingError(f"{path}: the records {kind} are not one for each segment in order")
+    following = SegmentHead(heads[0].first_step, 0, 0)
+    for number, head in enumerate(heads):
+        place = (head.first_step, head.first_input, head.first_event)
+        if place != (following.first_step, following.first_input, following.first_event):
+            raise RecordingError(f"{path}: segment {number} does not begin where the one before ends")
+        if head.last_step < head.first_step:
+            raise RecordingError(f"{path}: segment {number} ends before it begins")
+        following = SegmentHead(
+            head.last_step, head.first_input + head.nr_inputs, head.first_event + head.nr_events
+        )
+
+
+def _mark_of(path: Path, row: object) -> Mark:
+    if isinstance(row, list) and len(row) == 2:
+        step, kind = row
+        if isinstance(step, int) and isinstance(kind, str):
+            return Mark(step, kind)
+    raise RecordingError(f"{path}: a mark of the branch is no step and letter")
+
+
 def _read_end(reader: RecordingReader, entry: RecordEntry, timeline: Timeline) -> Origin:
     body = reader.read(entry)
     if not isinstance(body, dict) or not isinstance(body.get("marks"), list):
         raise RecordingError(
             f"{reader.path}: byte {entry.offset_bytes}: the branch record is damaged"
         )
-    marks = [Mark(*pair) for pair in body["marks"]]
+    marks = [_mark_of(reader.path, row) for row in body["marks"]]
     heads = timeline.heads
     number = 0
     for mark in marks:

@@ -28,7 +28,7 @@ from snapshots.guess import guess_mapping
 from snapshots.machine_replay import LogReplay
 from snapshots.observed import ObservedReplay
 from snapshots.real_machine import (
-    DIRECT_MAP_START,
+    DIRECT_MAPS,
     RealMachine,
     find_companions,
     machine_mapping,
@@ -161,7 +161,7 @@ def _with_real_places(config: MachineConfig, log: TraceLog, base: int | None) ->
     if config.percpu.group_phys or config.percpu.first_chunk == "page" or base is None:
         return config
     info = config.alloc_info()
-    lowest = base - DIRECT_MAP_START
+    lowest = base - DIRECT_MAPS[config.kernel.page_table_levels][0]
     phys = [lowest + group.base_offset_bytes for group in info.groups]
     first_created = next((event.base_addr for event in log.events if event.kind == "create"), None)
     if len(phys) > 1 and first_created is not None:

@@ -13,6 +13,7 @@ import msgpack
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts
 from snapshots.blobs import BlobHash, blob_hash
+from snapshots.errors import RecordingError
 
 DIGEST_BYTES = 16
 
@@ -24,8 +25,11 @@ def encode_part(part: object) -> bytes:
 
 
 def decode_part(data: bytes) -> object:
-    """Return the part that encode_part() wrote; arrays come back as tuples."""
-    return msgpack.unpackb(data, raw=False, use_list=False, strict_map_key=False)
+    """Return the part that encode_part() wrote; arrays come back as tuples. Raises RecordingError."""
+    try:
+        return msgpack.unpackb(data, raw=False, use_list=False, strict_map_key=False)
+    except (ValueError, TypeError) as problem:  # TypeError: an array as a map key
+        raise RecordingError(f"a part of a keyframe is no msgpack: {problem!r}") from problem
 
 
 class PartHashes:

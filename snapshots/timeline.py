@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kernel_sim.call import Call
+from kernel_sim.errors import KernelSimError
 from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts, load_parts
+from snapshots.errors import RecordingError
 from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
 
 KEYFRAME_EVERY_INPUTS = 2048
@@ -96,6 +98,7 @@ class Timeline:
         self.calls: dict[int, Call] = {}  # calls under way, by input number
         self.watch: Callable[[list[EventAt]], None] | None = None  # sees all events, known ones too
         self.must_reload = False  # somebody else has used the machine
+        self.is_foreign = False  # it came from a file, which may say anything
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -196,6 +199,12 @@ class Timeline:
             if not self.machine.is_idle:
                 return
         head = self.heads[-1]
+        nr_given = self.next_input - head.first_input
+        if not nr_given:
+            return  # all its inputs wait for this very step: a segment of no length is none
+        waiting = self.open_body.inputs[nr_given:]  # to be handed over behind the keyframe
+        del self.open_body.inputs[nr_given:]
+        head.nr_inputs = nr_given
         head.last_step = self.machine.step
         head.marks = marks_of(self.open_body.events)
         packed = pack_segment(self.open_body)
@@ -206,14 +215,34 @@ class Timeline:
         self.bodies[number] = self.open_body
         if len(self.bodies) > BODIES_MAX:
             self.bodies.pop(next(iter(self.bodies)))
-        self.open_body = SegmentBody([], [])
-        self.heads.append(SegmentHead(self.machine.step, self.nr_inputs, self.nr_events))
+        self.open_body = SegmentBody(waiting, [])
+        self.heads.append(
+            SegmentHead(self.machine.step, self.next_input, self.nr_events, len(waiting))
+        )
         self.store.keyframes.append(dump_parts(self.machine))
 
     # -- moving ------------------------------------------------------------------------------------
 
     def advance(self, until: int) -> bool:
-        """Take steps up to a position, as far as the inputs lead; False if it was not reached."""
+        """Take steps up to a position, as far as the inputs lead; False if it was not reached.
+
+        Raises ConfigError or, for a run from a file, RecordingError if an input cannot be taken.
+        """
+        try:
+            return self._advance(until)
+        except Exception as problem:
+            raise self._blamed(problem) from problem
+
+    def _blamed(self, problem: Exception) -> Exception:
+        """Return what to raise: what no machine of ours would do is the fault of the file it came from."""
+        if isinstance(problem, KernelSimError) or not self.is_foreign:
+            return problem
+        return RecordingError(
+            f"step {self.machine.step}: the recording holds what no machine can do or be:"
+            f" {type(problem).__name__}: {problem}"
+        )
+
+    def _advance(self, until: int) -> bool:
         machine = self.machine
         while machine.step < until:
             limit = until
@@ -280,13 +309,24 @@ class Timeline:
         machine = self.machine
         start = self._nearest(target)
         if machine.step > target or start.step > machine.step or self.must_reload:
-            load_parts(machine, start.parts)
-            self.next_input = start.input_index
-            self.must_reload = False
+            self._load(start)
         while machine.step < target:
             yield machine.step
             if not self.advance(min(machine.step + slice_steps, target)):
                 break
+
+    def _load(self, start: Moment) -> None:
+        self.must_reload = True  # should it end half way
+        try:
+            load_parts(self.machine, start.parts)
+        except Exception as problem:
+            raise self._blamed(problem) from problem
+        if self.machine.step != start.step:
+            raise RecordingError(
+                f"the keyframe at step {start.step} holds the state of step {self.machine.step}"
+            )
+        self.next_input = start.input_index
+        self.must_reload = False
 
     def _nearest(self, step: int) -> Moment:
         index = bisect_right(self.moments, step, key=lambda kept: kept.step) - 1

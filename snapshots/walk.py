@@ -16,6 +16,8 @@ from typing import NamedTuple, TypeAlias
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from snapshots.line_order import LineOrder
 from snapshots.plan_engine import PlanEngine, Saved
+from snapshots.state_compare import compare_allocator
+from snapshots.state_moments import MARKER_LAG_LINES, StateMoment
 
 SAVE_EVERY = 64
 NEVER = 1 << 60
@@ -39,6 +41,7 @@ class Choices:
     )  # allocation -> line before which it is decided
     work: dict[int, WorkMoment] = field(default_factory=dict)  # asking line -> moment
     forced: dict[int, str] = field(default_factory=dict)  # line that is taken over -> why
+    given_up: frozenset[int] = frozenset()  # recorded states that nothing makes equal
 
     def with_early(self, line: int, before: int) -> Choices:
         """Return the choices with one more allocation decided earlier, or elsewhere."""
@@ -52,6 +55,10 @@ class Choices:
         """Return the choices with one run of the work at a moment of its own."""
         return replace(self, work={**self.work, line: moment})
 
+    def without_state(self, index: int) -> Choices:
+        """Return the choices with one recorded state no longer asked for."""
+        return replace(self, given_up=self.given_up | {index})
+
     def with_forced(self, line: int, why: str) -> Choices:
         """Return the choices with one more line taken over from the log."""
         return replace(self, forced={**self.forced, line: why})
@@ -62,7 +69,7 @@ class Failure(NamedTuple):
 
     at: int
     line: int
-    kind: str  # 'place' | 'free' | 'chunk'
+    kind: str  # 'place' | 'free' | 'chunk' | 'state'
     expected: str
     got: str
 
@@ -90,6 +97,7 @@ class WalkState:
     moment: int = NEVER
     resume_at: int = NEVER
     next_event: int = 0  # of the log's chunk events
+    next_moment: int = 0  # of the recorded states
     guard_until: int = -1  # no sleeping allocation before this line: the work holds the mutex
     names: tuple[tuple[int, int], ...] = ()  # logged base -> chunk number, live chunks
     owed: tuple[tuple[int, int], ...] = ()  # pid -> chunk event its next allocation must produce
@@ -106,8 +114,15 @@ class ChunkEvent(NamedTuple):
 class Walk:
     """One walk over the lines; run() goes on until a line or the first failure."""
 
-    def __init__(self, order: LineOrder, engine: PlanEngine, first_base: int) -> None:
+    def __init__(
+        self,
+        order: LineOrder,
+        engine: PlanEngine,
+        first_base: int,
+        moments: tuple[StateMoment, ...] = (),
+    ) -> None:
         """Stand before the first line; first_base is the logged base of the first chunk or 0."""
+        self.moments = moments
         self.order = order
         self.engine = engine
         self.choices = Choices()
@@ -168,7 +183,9 @@ class Walk:
         early = self.choices.early
         while state.position < until:
             at = state.position
-            failure = None
+            failure = self._check_moment(at) if state.next_moment < len(self.moments) else None
+            if failure is not None:
+                return failure
             for line in self.early_at.get(at, ()):
                 failure = failure or self._alloc(at, line)
             kind = lines[at].event.kind
@@ -184,6 +201,23 @@ class Walk:
             if failure is not None:
                 return failure
             state.position = at + 1
+        return None
+
+    def _check_moment(self, at: int) -> Failure | None:
+        """A recorded state must be met at its marker's line, or a few lines before it."""
+        state = self.state
+        while state.next_moment < len(self.moments):
+            position, expected = self.moments[state.next_moment]
+            if at < position - MARKER_LAG_LINES:
+                return None
+            found = next(compare_allocator(self.engine.percpu, expected, self.names), None)
+            if found is not None and at < position:
+                return None
+            if found is not None and state.next_moment not in self.choices.given_up:
+                what = f"{found.chunk} {found.field}".strip()
+                text = f"{what} {found.expected} in state {expected.label!r}"
+                return Failure(at, at, "state", text, found.got)
+            state.next_moment += 1
         return None
 
     def _alloc(self, at: int, position: int) -> Failure | None:

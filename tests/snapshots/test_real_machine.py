@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from kernel_sim.config import MachineConfig
+from snapshots.dmesg import BootLog, UnitGroup
 from snapshots.errors import InputError
-from snapshots.real_machine import machine_mapping, read_machine_folder
+from snapshots.machine_folder import RealMachine
+from snapshots.proc_files import CpuLists
+from snapshots.real_machine import (
+    _levels,
+    _with_groups_apart,
+    machine_mapping,
+    read_machine_folder,
+)
 from snapshots.text_source import read_text
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ftrace"
@@ -50,7 +58,7 @@ def test_a_machine_of_two_nodes_becomes_a_mapping() -> None:
     symbols = mapping.pop("symbols")
     assert mapping == {
         "name": "machine-smp4-2node",
-        "kernel": {"version": "6.1", "nr_cpus": 8192},
+        "kernel": {"version": "6.1", "nr_cpus": 8192, "page_table_levels": 4},
         "cpus": {"possible": "0-3", "present": "0-3", "online": "0-3"},
         "node": [
             {"cpus": "0-1", "memory": ["0x1000-0x9efff", "0x100000-0x3fffffff"]},
@@ -188,7 +196,7 @@ def test_cpus_without_a_node_are_named(tmp_path: Path) -> None:
 def test_another_kernel_can_be_taken_for_a_known_one(tmp_path: Path) -> None:
     folder = changed(tmp_path, NUMA, replace("version", "6.1.0", "6.6.0"))
     mapping = machine_mapping(read_machine_folder(folder), version="6.12")
-    assert mapping["kernel"] == {"version": "6.12", "nr_cpus": 8192}
+    assert mapping["kernel"] == {"version": "6.12", "nr_cpus": 8192, "page_table_levels": 4}
 
 
 @pytest.mark.slow
@@ -202,3 +210,23 @@ def test_every_recorded_machine_can_be(path: Path) -> None:
     assert real.boot is not None
     info = config.alloc_info()
     assert sum(len(group.cpus) for group in real.boot.groups) == info.nr_units
+
+
+def test_cpus_that_are_only_possible_get_the_group_that_the_kernel_gave_them() -> None:
+    node_of = _with_groups_apart(
+        {0: 0, 1: 0, 2: 0, 3: 0},
+        BootLog("dmesg", groups=(UnitGroup(0, (0, 1)), UnitGroup(1, (2, 3)))),
+        CpuLists(possible=(0, 1, 2, 3), present=(0, 1), online=(0, 1)),
+        1,
+    )
+    assert node_of == {0: 0, 1: 0, 2: 1, 3: 1}
+
+
+def test_addresses_of_a_five_level_kernel_are_recognised() -> None:
+    real = RealMachine(
+        folder=Path("x"), boot=None, release=None, command_line=None, cpus=None, nodes=(),
+        percpu_symbols={}, kernel_symbols={}, trace_stats=(), trace_path=None, early_path=None,
+        states_path=None,
+    )  # fmt: skip
+    assert _levels(real, 0xFF1100003EC00000) == 5
+    assert _levels(real, 0xFFFF88803EC00000) == 4
