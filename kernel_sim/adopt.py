@@ -11,16 +11,15 @@ from kernel_sim.errors import ConfigError
 from kernel_sim.events import (
     PercpuAllocPercpu,
     PercpuCreateChunk,
-    PercpuDestroyChunk,
     PercpuFreePercpu,
-    PercpuPopulate,
 )
 from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
-from kernel_sim.percpu.backing_vm import PAGE_KERNEL
+from kernel_sim.percpu.backing_vm import VmBacking
 from kernel_sim.percpu.bitmap import ADDRESS_MASK, GFP_KERNEL
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
+from kernel_sim.primitives import run_undisturbed
 
 
 def adopt_alloc(
@@ -36,15 +35,19 @@ def adopt_alloc(
     """Place an area where the log has it; areas in its way are given back first."""
     chunk = _chunk_of(machine, number)
     size = max(size + MIN_ALLOC_BYTES - 1 & -MIN_ALLOC_BYTES, MIN_ALLOC_BYTES)
-    if not 0 <= off <= (chunk.nr_pages << PAGE_SHIFT) - size or off % MIN_ALLOC_BYTES:
+    end = (chunk.nr_pages << PAGE_SHIFT) - chunk.end_offset
+    if not chunk.start_offset <= off <= end - size or off % MIN_ALLOC_BYTES:
         raise ConfigError(f"chunk {number}: no area of {size} bytes can lie at offset {off}")
     percpu = machine.percpu
     percpu.adopt_area(number, off, size)
     page_end = off + size + PAGE_SIZE_BYTES - 1 >> PAGE_SHIFT
     for start, end in tuple(chunk.unpopulated_runs(off >> PAGE_SHIFT, page_end)):
-        _back_pages(machine, chunk, start, end)
+        populate = percpu.backing.pcpu_populate_chunk(cpu, chunk, start, end, GFP_KERNEL)
+        if not run_undisturbed(populate):
+            raise ConfigError(f"chunk {number}: no memory for pages that the log has backed")
         percpu.count_populated(chunk, start, end)
-        machine.emit(cpu, PercpuPopulate(chunk.base_addr, start, end))
+    if chunk.written:
+        percpu.backing.clear_area(chunk, off, size)
     ptr = chunk.base_addr + off - percpu.base_addr & ADDRESS_MASK
     nr_bytes = size * percpu.nr_possible_cpus + size // MIN_ALLOC_BYTES * 8
     is_atomic = gfp & GFP_KERNEL != GFP_KERNEL
@@ -60,6 +63,8 @@ def adopt_free(machine: Machine, cpu: int, number: int, off: int) -> None:
     """Give back the area that starts at an offset, without the kernel's afterthoughts."""
     chunk = _chunk_of(machine, number)
     percpu = machine.percpu
+    if off % MIN_ALLOC_BYTES or not chunk.area_bits(off // MIN_ALLOC_BYTES):
+        raise ConfigError(f"chunk {number}: no area starts at offset {off}")
     percpu.forget_area(chunk, off)
     ptr = chunk.base_addr + off - percpu.base_addr & ADDRESS_MASK
     machine.emit(cpu, PercpuFreePercpu(chunk.base_addr, off, ptr))
@@ -68,6 +73,12 @@ def adopt_free(machine: Machine, cpu: int, number: int, off: int) -> None:
 def adopt_create(machine: Machine, cpu: int, base_addr: int) -> None:
     """Make a chunk; at base_addr if that is not 0 and lies in free address space."""
     percpu, places = machine.percpu, machine.places
+    if not isinstance(percpu.backing, VmBacking):
+        fresh = run_undisturbed(percpu.backing.pcpu_create_chunk(cpu, GFP_KERNEL))
+        if fresh is None:
+            raise ConfigError("no memory for the chunk that the log creates here")
+        percpu.enlist(fresh)
+        return
     areas = None
     if base_addr:
         wanted = tuple(base_addr + offset for offset in places.group_offsets)
@@ -93,14 +104,13 @@ def adopt_create(machine: Machine, cpu: int, base_addr: int) -> None:
 def adopt_destroy(machine: Machine, cpu: int, number: int) -> None:
     """Drop a chunk with whatever is in it."""
     chunk = _chunk_of(machine, number)
+    if chunk.immutable:
+        raise ConfigError(f"chunk {number} is part of the first unit and cannot be destroyed")
     percpu = machine.percpu
     percpu.delist(chunk)
     for start, end in tuple(chunk.populated_runs()):
-        _take_pages(machine, chunk, start, end)
-    percpu.statistics.chunk_dealloc()
-    machine.emit(cpu, PercpuDestroyChunk(chunk.base_addr))
-    percpu.drop_chunk(chunk)
-    machine.vmalloc.free_vm_areas(chunk.data)
+        run_undisturbed(percpu.backing.pcpu_depopulate_chunk(cpu, chunk, start, end))
+    run_undisturbed(percpu.backing.pcpu_destroy_chunk(cpu, chunk))
 
 
 def _chunk_of(machine: Machine, number: int) -> Chunk:
@@ -108,28 +118,3 @@ def _chunk_of(machine: Machine, number: int) -> Chunk:
     if chunk is None:
         raise ConfigError(f"there is no chunk {number} at step {machine.step}")
     return chunk
-
-
-def _back_pages(machine: Machine, chunk: Chunk, page_start: int, page_end: int) -> None:
-    places = machine.places
-    for cpu in places.cpus:
-        node = places.node_of_cpu[cpu]
-        for page in range(page_start, page_end):
-            virt = chunk.base_addr + places.unit_offsets[cpu] + (page << PAGE_SHIFT)
-            pfn = machine.pages.alloc_pages(gfp=GFP_KERNEL, order=0, node=node)
-            if pfn is None or not machine.space.map_page(
-                virt=virt, pfn=pfn, flags=PAGE_KERNEL, node=node
-            ):
-                raise ConfigError(
-                    f"no memory for page {page} of CPU {cpu}, which the log has backed"
-                )
-            chunk.written = chunk.written or machine.memory.is_touched(pfn)
-
-
-def _take_pages(machine: Machine, chunk: Chunk, page_start: int, page_end: int) -> None:
-    for cpu in machine.places.cpus:
-        for page in range(page_start, page_end):
-            virt = chunk.base_addr + machine.places.unit_offsets[cpu] + (page << PAGE_SHIFT)
-            pfn = machine.space.unmap_page(virt)
-            if pfn is not None:
-                machine.pages.free_pages(pfn, 0)

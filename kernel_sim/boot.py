@@ -39,7 +39,6 @@ KERNEL_MAP_ADDR = 0xFFFFFFFF80000000  # __START_KERNEL_map
 IMAGE_PHYS = 16 << 20
 IMAGE_BYTES = 64 << 20
 IMAGE_PHYS_SMALL = 1 << 20  # on machines of a few MiB
-PER_CPU_OFFSET_ADDR = KERNEL_MAP_ADDR + IMAGE_PHYS + (36 << 20)  # where no symbol table says better
 OFFSET_BYTES = 8
 
 
@@ -63,7 +62,7 @@ def boot(config: MachineConfig) -> Machine:
     )
     memory = PhysicalMemory()
     boot_node = topology.node_of_cpu[topology.possible[0]]
-    image_phys = _reserve_image(pages)
+    image_phys, image_bytes = _reserve_image(config, pages)
     table_page = _early_tables(pages)
     info, group_phys = _place_groups(config, topology, pages)
     root_pfn = table_page(boot_node)
@@ -71,7 +70,7 @@ def boot(config: MachineConfig) -> Machine:
         raise ConfigError(f"{config.name}: no memory for the kernel's page tables")
     space = KernelAddressSpace(root_pfn, config.kernel.page_table_levels, memory, table_page)
     direct_map = DIRECT_MAP_ADDRS[config.kernel.page_table_levels]
-    _map_memory(space, config, direct_map, image_phys)
+    _map_memory(space, config, direct_map, image_phys, image_bytes)
     vmalloc = VmallocSpace(
         config.vmalloc.start, config.vmalloc.end, lazy_max_pages_of(len(topology.online))
     )
@@ -95,7 +94,8 @@ def boot(config: MachineConfig) -> Machine:
         },
         scheduler=Scheduler(config.schedule.policy, RandomState.from_seed(config.schedule.seed)),
         boot_group_addrs=group_addrs,
-        symbols=dict(config.symbols),
+        symbols={"__per_cpu_offset": KERNEL_MAP_ADDR + image_phys + image_bytes // 2}
+        | dict(config.symbols),
     )
     _set_up_percpu(machine, direct_map)
     machine.call_table = call_table(machine)
@@ -103,13 +103,16 @@ def boot(config: MachineConfig) -> Machine:
     return machine
 
 
-def _reserve_image(pages: PageAllocator) -> int:
-    """Keep the kernel image's own memory out of the page allocator; returns where it lies."""
+def _reserve_image(config: MachineConfig, pages: PageAllocator) -> tuple[int, int]:
+    """Keep the kernel image's own memory out of the page allocator; returns its address and size."""
     for phys, nr_bytes in ((IMAGE_PHYS, IMAGE_BYTES), (IMAGE_PHYS_SMALL, IMAGE_PHYS_SMALL)):
         if any(start <= phys and phys + nr_bytes <= end for start, end in _ranges(pages)):
             pages.reserve_at(phys, phys + nr_bytes)
-            return phys
-    return 0
+            return phys, nr_bytes
+    raise ConfigError(
+        f"{config.name}: no memory for the kernel image; expected {IMAGE_PHYS_SMALL >> 20} MiB at"
+        f" {IMAGE_PHYS_SMALL:#x}"
+    )
 
 
 def _ranges(pages: PageAllocator) -> Sequence[tuple[int, int]]:
@@ -179,7 +182,11 @@ def _reserve_group(
 
 
 def _map_memory(
-    space: KernelAddressSpace, config: MachineConfig, direct_map: int, image_phys: int
+    space: KernelAddressSpace,
+    config: MachineConfig,
+    direct_map: int,
+    image_phys: int,
+    image_bytes: int,
 ) -> None:
     """Map all memory once, and the kernel image a second time where its symbols lie."""
     ranges: list[list[int]] = []
@@ -194,11 +201,12 @@ def _map_memory(
         space.map_linear(
             virt=direct_map + start, phys=start, nr_bytes=end - start, flags=PAGE_KERNEL
         )
-    if image_phys:
-        nr_bytes = IMAGE_BYTES if image_phys == IMAGE_PHYS else IMAGE_PHYS_SMALL
-        space.map_linear(
-            virt=KERNEL_MAP_ADDR + image_phys, phys=image_phys, nr_bytes=nr_bytes, flags=PAGE_KERNEL
-        )
+    space.map_linear(
+        virt=KERNEL_MAP_ADDR + image_phys,
+        phys=image_phys,
+        nr_bytes=image_bytes,
+        flags=PAGE_KERNEL,
+    )
 
 
 def _map_first_chunk_by_pages(
@@ -270,7 +278,7 @@ def _set_up_percpu(machine: Machine, direct_map: int) -> None:
 def _load_registers(machine: Machine, places: UnitPlaces) -> None:
     """Set gs bases, __per_cpu_offset[], and the static variables in which a CPU finds itself."""
     symbols = machine.symbols
-    table = symbols.setdefault("__per_cpu_offset", PER_CPU_OFFSET_ADDR)
+    table = symbols["__per_cpu_offset"]
     for cpu in places.cpus:
         offset = machine.percpu.base_addr + places.unit_offsets[cpu] & ADDRESS_MASK
         machine.cpus[cpu].gs_base = offset
@@ -288,6 +296,6 @@ def _write(machine: Machine, virt: int, value: int, size: int) -> None:
     if phys is None:
         raise ConfigError(
             f"{machine.config.name}: [symbols]: {virt:#x} is not mapped; expected an address in the"
-            f" kernel image, {KERNEL_MAP_ADDR + IMAGE_PHYS:#x} and {IMAGE_BYTES >> 20} MiB on"
+            f" kernel image, from {KERNEL_MAP_ADDR + IMAGE_PHYS:#x} on, or none"
         )
     machine.memory.write(phys, value.to_bytes(size, "little"))

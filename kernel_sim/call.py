@@ -19,6 +19,7 @@ from kernel_sim.primitives import Lock, Wish
 Arg: TypeAlias = int | str | bool | bytes
 KernelPath: TypeAlias = Coroutine[Wish, None, object]
 
+CO_COROUTINE = 0x80  # flag of the code of an async def
 IN_TASK = "task"
 IN_IRQ = "irq"
 IN_KWORKER = "kworker"
@@ -60,3 +61,18 @@ class Call:
         return (
             self.name, self.args, self.context, self.nr_resumed, waits_for, self.parked, self.frames(),
         )  # fmt: skip
+
+
+def frames_of(problem: BaseException) -> tuple[str, ...]:
+    """Return the kernel functions through which an exception came, innermost first.
+
+    When it arrives, the chain of coroutines is gone; its traceback still names them.
+    """
+    names: list[str] = []
+    trace = problem.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_flags & CO_COROUTINE:
+            names.append(code.co_name)
+        trace = trace.tb_next
+    return tuple(reversed(names))

@@ -83,6 +83,19 @@ class PercpuAccess:
         return walk.phys
 
 
+SIGNATURES: dict[str, tuple[type, ...]] = {
+    "pcpu_alloc": (int, int, bool, int, str),
+    "free_percpu": (int,),
+    "pcpu_balance_workfn": (),
+    "this_cpu_read": (int, int),
+    "this_cpu_write": (int, int, int),
+    "this_cpu_add": (int, int, int),
+    "per_cpu_ptr": (int, int),
+    "per_cpu": (int, int, int),
+}
+"""Types of every call's arguments behind the CPU."""
+
+
 def call_table(machine: Machine) -> dict[str, Callable[..., object]]:
     """Return all calls by name; each takes the CPU and the call's own arguments."""
     access = PercpuAccess(machine)

@@ -60,8 +60,14 @@ def check_chunk(chunk: Chunk) -> None:
             _expect_free(where, chunk.alloc_map[index], block.contig_hint_start, block.contig_hint)
         if block.scan_hint:
             _expect_free(where, chunk.alloc_map[index], block.scan_hint_start, block.scan_hint)
+        if runs[index]:
+            _expect(where, "first_free", runs[index][0][0], block.first_free)
+        elif block.first_free not in (0, BLOCK_BITS):  # 0: filled by an area that spans it
+            raise InvariantBroken(f"{where}: first_free is {block.first_free} in a full block")
     largest = _largest_run(chunk)
     _at_most(f"chunk {chunk.number}", "contig_hint", largest, chunk.md.contig_hint)
+    for what in ("contig_hint", "scan_hint"):
+        _expect_run_free(chunk, what)
     first = next((i * BLOCK_BITS + run[0][0] for i, run in enumerate(runs) if run), chunk.nr_bits)
     _expect(f"chunk {chunk.number}", "first_free", first, chunk.md.first_free)
     tail = chunk.nr_pages
@@ -155,6 +161,10 @@ def _check_pages(machine: Machine) -> None:
     for chunk in machine.percpu.chunks.values():
         if chunk.number > 0:
             _own_units(machine, chunk, owners)
+    for page, owner in owners.items():
+        buddy = machine.pages.zone_of_pfn(page).buddy
+        if buddy.find_not_free(page, page + 1) is None:
+            raise InvariantBroken(f"page {page:#x} is {owner} and on a free list")
     for zone in machine.pages.zones:
         for pfn, order in zone.buddy.allocated.items():
             for page in range(pfn, pfn + (1 << order)):
@@ -221,6 +231,15 @@ def _largest_run(chunk: Chunk) -> int:
 def _expect_free(where: str, word: int, start: int, nr_bits: int) -> None:
     if word >> start & ((1 << nr_bits) - 1):
         raise InvariantBroken(f"{where}: a hint of {nr_bits} bits at {start} is not free")
+
+
+def _expect_run_free(chunk: Chunk, what: str) -> None:
+    """A hint of chunk_md must name bits that are free, across blocks too."""
+    start, length = getattr(chunk.md, f"{what}_start"), getattr(chunk.md, what)
+    if length and chunk.is_any_taken(start, length):
+        raise InvariantBroken(
+            f"chunk {chunk.number}: {what} of {length} bits at {start} is not free"
+        )
 
 
 def _expect(where: str, what: str, truth: object, held: object) -> None:

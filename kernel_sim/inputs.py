@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from kernel_sim.adopt import adopt_alloc, adopt_create, adopt_destroy, adopt_free
 from kernel_sim.call import Arg, Call
+from kernel_sim.calls import SIGNATURES as CALL_SIGNATURES
 from kernel_sim.errors import ConfigError
 from kernel_sim.machine import Machine
 
@@ -42,6 +43,12 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
     """
     if given.cpu not in machine.cpus:
         raise ConfigError(f"input {given.do} at step {given.step}: there is no CPU {given.cpu}")
+    expected = SIGNATURES.get(given.do)
+    if expected is not None and tuple(map(type, given.args)) != expected:
+        wanted = ", ".join(kind.__name__ for kind in expected)
+        raise ConfigError(
+            f"input at step {given.step}: {given.do}{given.args!r:.80}: expected ({wanted})"
+        )
     if given.do in machine.call_table:
         return machine.give(given.cpu, given.do, given.args)
     if given.do == "kworker":
@@ -76,6 +83,19 @@ def _purge_vmap(machine: Machine, cpu: int) -> None:
     machine.vmalloc.purge()
 
 
+KNOB_SIGNATURES: dict[str, tuple[type, ...]] = {
+    "kworker": (),
+    "run_to_lock": (int,),
+    "unpark": (),
+    "fail_pages": (int,),
+    "async_work": (bool,),
+    "purge_vmap": (),
+    "adopt_alloc": (int, int, int, int, int, str),
+    "adopt_free": (int, int),
+    "adopt_create": (int,),
+    "adopt_destroy": (int,),
+}
+SIGNATURES = CALL_SIGNATURES | KNOB_SIGNATURES
 KNOBS: dict[str, Callable[..., None]] = {
     "run_to_lock": _run_to_lock,
     "unpark": _unpark,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kernel_sim.call import IN_KWORKER, IN_TASK, Arg, Call
+from kernel_sim.call import IN_KWORKER, IN_TASK, Arg, Call, frames_of
 from kernel_sim.config import MachineConfig
 from kernel_sim.cpu import Cpu
 from kernel_sim.errors import KernelBug, KernelFault
@@ -188,8 +188,10 @@ class Machine:
 
         Raises KernelFault if the machine stopped before that.
         """
-        while not call.done and self.fault is None and self.run(self.step + 1):
-            pass
+        before = -1
+        while not call.done and self.fault is None and self.step > before:
+            before = self.step
+            self.run(before + 1)
         if self.fault is not None:
             raise KernelFault(self.fault.reason)
         if not call.done:
@@ -218,7 +220,7 @@ class Machine:
                 self._finish(cpu, call, end.value)
                 return
             except KernelFault as problem:
-                self.fault = Fault(self.step, cpu.number, str(problem), call.frames())
+                self.fault = Fault(self.step, cpu.number, str(problem), frames_of(problem))
                 return
             if wish is not None:
                 call.nr_lock_waits += 1

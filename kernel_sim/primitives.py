@@ -13,9 +13,14 @@ can be read from the machine at any step.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+from kernel_sim.errors import KernelBug
+
+T = TypeVar("T")
+UNDISTURBED_CPU = 0
 
 
 class Preempt:
@@ -52,3 +57,21 @@ class Lock:
 
 
 Wish: TypeAlias = Lock | None
+
+
+def run_undisturbed(path: Coroutine[Wish, None, T]) -> T:
+    """Run a kernel path to its end with nobody coming between, and return its result.
+
+    Raises KernelBug if it wants a lock that somebody holds.
+    """
+    while True:
+        try:
+            wish = path.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if wish is not None:
+            if wish.holder >= 0:
+                path.close()
+                raise KernelBug(f"{wish.name} is held by cpu {wish.holder}")
+            wish.holder = UNDISTURBED_CPU

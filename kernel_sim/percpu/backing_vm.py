@@ -101,7 +101,8 @@ class VmBacking:
         if not await self.pcpu_map_pages(cpu, chunk, pfns, page_start, page_end):
             self.pcpu_free_pages(pfns)
             return False
-        chunk.written = chunk.written or any(map(self.memory.is_touched, pfns))
+        if not chunk.written and any(map(self.memory.is_touched, pfns)):
+            chunk.written = chunk.changed = True
         self.percpu.host.emit(cpu, PercpuPopulate(chunk.base_addr, page_start, page_end))
         return True
 

@@ -330,7 +330,7 @@ class BitmapPercpu:
             first = self.chunks[0]
             if self.first_offset <= offset < self.first_end:
                 return first
-            if self.reserved_chunk is not None and offset >= self.reserved_offset:
+            if self.reserved_offset <= offset < self.first_offset:
                 return self.reserved_chunk
             return None
         position = bisect_right(self.chunk_bases, addr) - 1
@@ -403,6 +403,8 @@ class BitmapPercpu:
         if not chunk.isolated:
             self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages
         self.nr_populated -= chunk.nr_populated
+        self.statistics.nr_cur_alloc -= chunk.nr_alloc
+        chunk.nr_alloc = 0
         self.slots.remove(chunk)
 
     def drop_chunk(self, chunk: Chunk) -> None:

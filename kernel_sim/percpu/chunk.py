@@ -8,8 +8,8 @@ A chunk is the same piece of every CPU's unit; an area allocated at an offset ex
     bound map  area starts, ends  1        1        1        1
     blocks     hints per page   |    block 0        |     block 1         | …
 
-This file is the pure part: take a place (fit.py finds it), give it back, and keep the hints right. It knows one
-chunk only; lists of chunks, pages and locks are the allocator's business. Bits of a block are one Python
+This file is the pure part: take a place (fit.py finds it), give it back, keep the hints right. It knows
+one chunk only; lists of chunks, pages and locks are the allocator's business. Bits of a block are one Python
 integer, so that a search is a few shifts whatever the length of the run.
 
 Source: Linux 6.1 mm/percpu.c.

@@ -119,9 +119,7 @@ def find_zero_area(
         if not taken:
             return at + origin, skipped_at + origin if skipped else 0, skipped
         run = (taken & -taken).bit_length() - 1
-        if run >= skipped and (
-            run > skipped or (run and better_aligned(at, skipped_at, origin))
-        ):
+        if run >= skipped and (run > skipped or (run and better_aligned(at, skipped_at, origin))):
             skipped_at, skipped = at, run
         at += run + 1
         tail >>= run + 1

@@ -78,6 +78,7 @@ class ChunkSlots:
                 del chunks[position]
                 break
         chunk.slot = -1
+        chunk.changed = True
 
 
 def by_bit_length(size_bytes: int) -> int:

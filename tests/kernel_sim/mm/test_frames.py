@@ -118,3 +118,12 @@ def test_a_short_frame_is_found() -> None:
     memory = PhysicalMemory(frames={9: bytearray(10)})
     with pytest.raises(InvariantBroken, match="frame 0x9 has 10 bytes"):
         memory.check_invariants()
+
+
+def test_a_word_may_lie_across_two_pages_touched_or_not() -> None:
+    memory = PhysicalMemory()
+    memory.write(0x2000, b"\x07")
+    assert memory.read_u64(0x1FFC) == 7 << 32
+    memory.write_u64(0x1FFC, 0x1122334455667788)
+    assert memory.read(0x1FFC, 8) == bytes.fromhex("8877665544332211")
+    assert memory.read_u64(0x1FFC) == 0x1122334455667788
