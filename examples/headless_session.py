@@ -34,7 +34,9 @@ async def main() -> None:
     for number, cpu in session.machine.cpus.items():
         if cpu.current is not None:
             waits = cpu.current.wish.name if cpu.current.wish else "nothing"
-            print(f"step {session.step}: cpu {number} {' < '.join(cpu.current.frames())}, waits for {waits}")
+            print(
+                f"step {session.step}: cpu {number} {' < '.join(cpu.current.frames())}, waits for {waits}"
+            )
     await session.run()
     ptr, other = session.result(first), session.result(second)
     assert isinstance(ptr, int) and isinstance(other, int)
@@ -64,7 +66,9 @@ async def main() -> None:
 
     await session.go(before)
     await session.call(1, "free_percpu", ptr)
-    print(f"a branch from step {before}: {len(session.branches)} older timeline is kept, now at {session.step}")
+    print(
+        f"a branch from step {before}: {len(session.branches)} older timeline is kept, now at {session.step}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""A run to look at: forty calls of named tasks, two chunks made, one of them destroyed, one failure."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from kernel_sim.config import MachineConfig
+from tui.app import KmemscopeApp
+from tui.debugger.session import Session
+
+NUMA2 = Path(__file__).parents[2] / "examples" / "machines" / "numa2-4cpu.toml"
+GFP_KERNEL, GFP_NOWAIT = 0xCC0, 0xA20
+NO_LIMIT = 1 << 62
+SITES = ("alloc_vfsmnt+0x50/0x1d0", "__alloc_percpu+0x1a", "net_alloc+0x9c", "blk_mq_init+0x33")
+TASKS = ("systemd-1", "kworker/0:1-7", "ip-412", "mount-96")
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of tests do not move."""
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+
+
+@pytest.fixture
+def recorded() -> Session:
+    """Return the run, standing at its end."""
+    config = MachineConfig.from_mapping(tomllib.loads(NUMA2.read_text()), where=NUMA2.name)
+    session = Session.boot(config)
+    line = 0
+
+    def give(do: str, cpu: int, *args: int | str | bool) -> int:
+        nonlocal line
+        line += 1
+        number = session.timeline.give(do, cpu, args, line=line, by=TASKS[cpu])
+        session.timeline.advance(NO_LIMIT)
+        result = session.result(number)
+        return result if isinstance(result, int) else 0
+
+    def alloc(nr: int, size: int, gfp: int = GFP_KERNEL) -> int:
+        return give("pcpu_alloc", nr % 4, size, 8, False, gfp, SITES[nr % len(SITES)])
+
+    small = [alloc(nr, 16 << nr % 6) for nr in range(24)]
+    for ptr in small[::3]:
+        give("free_percpu", 2, ptr)
+    large = [alloc(nr, 32 << 10) for nr in range(40)]
+    alloc(3, 32 << 10, GFP_NOWAIT)
+    alloc(2, 4096, GFP_NOWAIT)
+    for ptr in large:
+        give("free_percpu", 1, ptr)
+    give("kworker", 0)
+    return session
+
+
+WIDE = (120, 40)
+
+
+@asynccontextmanager
+async def _screen(
+    session: Session, size: tuple[int, int] = WIDE, at: int | None = None
+) -> AsyncIterator[tuple[KmemscopeApp, Pilot[None]]]:
+    if at is not None:
+        session.go_now(at)
+    app = KmemscopeApp(session)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app, pilot
+        await app.workers.wait_for_complete()
+
+
+async def _settle(app: KmemscopeApp, pilot: Pilot[None]) -> None:
+    while app.mover.is_moving:
+        await asyncio.sleep(0)
+    await pilot.pause()
+
+
+async def _type_in(pilot: Pilot[None], key: str, text: str) -> None:
+    await pilot.press(key)
+    await pilot.press(*("space" if letter == " " else letter for letter in text), "enter")
+    await pilot.pause()
+
+
+@pytest.fixture
+def screen() -> Callable[..., object]:
+    """Show a session on a screen: `async with screen(session, size, at) as (app, pilot)`."""
+    return _screen
+
+
+@pytest.fixture
+def settle() -> Callable[..., object]:
+    """Wait for the move under way: `await settle(app, pilot)`."""
+    return _settle
+
+
+@pytest.fixture
+def type_in() -> Callable[..., object]:
+    """Open a prompt by its key and answer it: `await type_in(pilot, key, text)`."""
+    return _type_in

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from tui.debugger.session import Session
+
+
+def test_step_and_back_are_each_others_reverse(busy: Session, tell) -> None:
+    tell("goto 5")
+    digest = busy.digest()
+    tell("step 4", "back 4")
+    assert (busy.step, busy.digest()) == (5, digest)
+
+
+def test_step_at_the_newest_moment_lets_the_machine_go_on(session: Session, tell) -> None:
+    tell("alloc 0 8 later", "alloc 1 8 later", "step 2")
+    assert [cpu.current is not None for cpu in session.machine.cpus.values()] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    tell("run")
+    assert not session.machine.active and session.machine.percpu.chunks[0].nr_alloc == 2
+
+
+def test_calls_for_later_are_still_there_after_going_back_and_forth(session: Session, tell) -> None:
+    tell("alloc 0 8 later", "alloc 1 8 later", "run")
+    end, digest = session.step, session.digest()
+    tell("goto 1", "goto 0", "goto end")
+    assert (session.step, session.digest()) == (end, digest)
+    assert not session.branches
+
+
+def test_step_beyond_the_end_says_so(busy: Session, tell) -> None:
+    assert "this is the end" in tell("step 100000").lines[-1]
+    assert busy.step == busy.end_step
+    assert "this is the start" in tell("back 100000").lines[-1]
+    assert busy.step == 0
+
+
+def test_next_goes_to_the_end_of_a_call_and_prev_to_its_beginning(busy: Session, tell) -> None:
+    given = [busy.timeline.input_at(number).step for number in range(busy.timeline.nr_inputs)]
+    tell("goto start")
+    forth = [(tell("next"), busy.step)[1] for _ in given]
+    assert forth == [*given[1:], busy.end_step]
+    back = [(tell("prev"), busy.step)[1] for _ in given]
+    assert back == list(reversed(given))
+
+
+def test_event_visits_every_step_with_an_event_both_ways(busy: Session, tell) -> None:
+    steps = sorted({busy.event(number).step for number in range(busy.nr_events)})
+    tell("goto start")
+    forth = [(tell("event"), busy.step)[1] for _ in steps]
+    assert forth == steps
+    tell("goto end")
+    back = [(tell("prev-event"), busy.step)[1] for _ in steps[1:]]
+    assert back == steps[-2::-1]
+    assert "no event before this" in tell("prev-event").lines[-1]
+
+
+def test_continue_stops_at_the_next_chunk_event_and_back(busy: Session, tell) -> None:
+    created = [mark.step for mark in busy.marks if mark.kind == "c"]
+    tell("goto start", "continue")
+    assert busy.step == created[0]
+    tell("goto end", "reverse-continue create")
+    assert busy.step == created[-1]
+    assert tell("reverse-continue fail").lines[-1] == "none before this: this is the start"
+
+
+def test_until_finds_the_next_event_whose_fields_are_as_wished(busy: Session, tell) -> None:
+    tell("goto start")
+    output = tell("until alloc size=100 cpu=1")
+    assert busy.event(busy.event_index - 1).event.size == 100
+    assert "size=100" in output.lines[-1]
+    tell("goto end", "reverse-until percpu_alloc_percpu size=32000")
+    assert busy.event(busy.event_index - 1).event.size == 32000
+    assert "no such alloc" in tell("goto start", "until alloc size=12345").lines[-1]
+
+
+@pytest.mark.parametrize("text", ["50%", "#1", "@here", "end", "start", "3"])
+def test_goto_takes_every_way_to_write_a_position(busy: Session, tell, text: str) -> None:
+    tell("goto 3", "bookmark here", f"goto {text}")
+    assert busy.step == busy.position(text)
+
+
+def test_a_fault_is_told_wherever_its_step_is_shown(session: Session, tell) -> None:
+    output = tell("free 0 0x12345678")
+    assert not output.ok
+    assert any("the machine stopped: cpu 0: free of 0x12345678" in line for line in output.lines)
+    assert not tell("where").ok
+    assert tell("back 1").ok
+    assert not tell("step").ok

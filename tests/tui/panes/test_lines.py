@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tui.debugger.session import Session
+from tui.panes.lines import broken
+
+Hand = Callable[..., object]
+
+
+async def test_a_click_on_a_tab_shows_its_listing(recorded: Session, screen: Hand) -> None:
+    async with screen(recorded, at=1000) as (app, pilot):
+        left = app.tab_line.render_line(0).text.index("6 slots")
+        await pilot.click("#tabs", offset=(left + 3, 0))
+        await pilot.pause()
+        assert app.desk.drawer.listing_name == "slots"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "nr_lines", "lines"),
+    [
+        ("one two", 10, 1, ["one two"]),
+        ("one two three", 8, 2, ["one two", "three"]),
+        ("one two three", 8, 1, ["one two…"]),
+        ("toolongaword", 5, 1, ["tool…"]),
+        ("", 5, 2, [""]),
+    ],
+)
+def test_a_text_is_broken_between_words(
+    text: str, width: int, nr_lines: int, lines: list[str]
+) -> None:
+    assert broken(text, width, nr_lines) == lines

@@ -1,0 +1,181 @@
+"""The prompts: what is asked, how an answer is judged, and what is done with it.
+
+An answer is judged before the prompt closes, so that what is wrong is said where it was typed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.suggester import Suggester
+
+from tui.debugger.addresses import PERCPU, PHYSICAL, parse_address
+from tui.debugger.console import complete
+from tui.debugger.errors import CommandError
+from tui.debugger.output import Output
+from tui.debugger.owners import whatis
+from tui.debugger.position import EXPECTED
+from tui.debugger.table import Column, Table
+from tui.panes.listings import OUTPUT
+from tui.screens.prompt_screen import Check, PromptScreen
+from tui.search import find_in_map
+
+if TYPE_CHECKING:
+    from tui.app import KmemscopeApp
+
+GOTO_HINT = "1234  50%  +10  -10  #17 (event)  @mark  start  end"
+NAME_HINT = "a letter, then letters, digits or _"
+ADDRESS_HINT = "0xffff…  phys:0x…  percpu:0x…  percpu:0x…@CPU  or a symbol"
+SHORT_LINES = 1
+
+
+class Asking:
+    """All prompts of one app, and what was typed at them before."""
+
+    def __init__(self, app: KmemscopeApp) -> None:
+        self.app = app
+        self.session = app.session
+        self.searched = ""
+        self.histories: dict[str, list[str]] = {}
+
+    def _ask(
+        self,
+        title: str,
+        hint: str,
+        check: Check,
+        *,
+        value: str = "",
+        suggester: Suggester | None = None,
+    ) -> None:
+        history = self.histories.setdefault(title, [])
+        screen = PromptScreen(title, hint, check, value=value, history=history, suggester=suggester)
+        self.app.push_screen(screen)
+
+    def goto(self) -> None:
+        """Ask for a position and go there."""
+        self._ask("go to", GOTO_HINT, self._go_to)
+
+    def _go_to(self, text: str) -> None:
+        if not text:
+            raise CommandError(EXPECTED)
+        self.app.mover.go_to(self.session.position(text))
+
+    def bookmark(self) -> None:
+        """Ask for a name and keep this step under it."""
+        names = "  ".join(f"@{name}" for name in self.session.bookmarks)
+        self._ask("name this step", names or NAME_HINT, self._name_step)
+
+    def _name_step(self, text: str) -> None:
+        if not text.isidentifier():
+            raise CommandError(f"{text!r} is no name: expected {NAME_HINT}")
+        self.session.bookmarks[text] = self.session.step
+        self.app.say(f"@{text} is step {self.session.step}", "done")
+
+    def search(self) -> None:
+        """Ask for an address or a call site and put the cursor on the next area that has it."""
+        hint = "0xffff…  percpu:0x…  or a part of a call site or task"
+        self._ask(
+            "find in the map",
+            f"empty: {self.searched} again" if self.searched else hint,
+            self._find,
+        )
+
+    def _find(self, text: str) -> None:
+        wanted = text or self.searched
+        chunk_map = self.app.desk.map_pane.chunk_map
+        number, at_bytes, what = find_in_map(self.session, wanted, chunk_map.at)
+        self.searched = wanted
+        chunk_map.go_to(number, at_bytes)
+        if what:
+            self.app.call_after_refresh(self.app.say, what, "done")
+
+    def walk(self) -> None:
+        """Ask for an address to walk to."""
+        hint = "0xffff…  percpu:0x…@CPU  a symbol  empty: follow the map's cursor"
+        self._ask("walk the page tables for", hint, self._walk_to)
+
+    def _walk_to(self, text: str) -> None:
+        self.app.desk.focus_on.typed_address = self._virtual(text) if text else None
+        self.app.call_after_refresh(self.app.open_listing, "walk")
+
+    def _virtual(self, text: str) -> int:
+        kind, value = parse_address(self.session.machine, text)
+        if kind == PHYSICAL:
+            raise CommandError(
+                f"{text!r} is physical: page tables are walked for virtual addresses"
+            )
+        if kind == PERCPU:
+            raise CommandError(f"{text!r} is a __percpu pointer: add @CPU for the copy of one")
+        return value
+
+    def whatis(self) -> None:
+        """Ask for an address and say who owns it."""
+        address = self.app.desk.focus_on.address(self.session)
+        self._ask("what is", ADDRESS_HINT, self._what_is, value=f"{address:#x}")
+
+    def _what_is(self, text: str) -> None:
+        owner = whatis(self.session, text)
+        self.show_output(owner.to_table())
+        self.app.call_after_refresh(self.app.say, f"{owner.address:#x} is {owner.summary}", "done")
+
+    def save(self) -> None:
+        """Ask for a file and write the recording."""
+        self._ask(
+            "save the recording as", "a file name, usually one that ends in .kms", self._save_as
+        )
+
+    def _save_as(self, text: str) -> None:
+        if not text:
+            raise CommandError("expected the name of a file")
+        self.session.save(text)
+        self.app.say(f"saved as {text}", "done")
+
+    def command(self) -> None:
+        """Ask for a command and carry it out."""
+        self._ask(
+            "command", "help lists them all; Tab completes", self._command, suggester=_Names(self)
+        )
+
+    def _command(self, text: str) -> None:
+        if text:
+            self.app.mover.carry_out(text)
+
+    def completions(self, line: str) -> list[str]:
+        """Return what the last word of a command line could become."""
+        return complete(self.session, line)
+
+    def show_answer(self, line: str, output: Output) -> None:
+        """Show what a command answered: a listing in the lower pane, one line on the status line."""
+        table = output.table
+        if table is None and len(output.lines) > SHORT_LINES:
+            rows = tuple((text,) for text in output.lines)
+            table = Table(line, (Column("answer"),), rows)
+        if table is not None:
+            self.show_output(table)
+        said = output.lines[0] if output.lines else table.title if table is not None else ""
+        if said:
+            kind = "done" if output.ok else "error"
+            self.app.say(said, kind)
+
+    def show_output(self, table: Table) -> None:
+        """Show a table in the lower pane."""
+        self.app.desk.focus_on.output = table
+        self.app.call_after_refresh(self.app.open_listing, OUTPUT)
+
+
+class _Names(Suggester):
+    """Offers what the console would complete."""
+
+    def __init__(self, asking: Asking) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self.asking = asking
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """Return the line completed by the first word that fits."""
+        head, _, word = value.rpartition(" ")
+        offers = [
+            each
+            for each in self.asking.completions(value)
+            if each.startswith(word) and each != word
+        ]
+        return f"{head} {offers[0]}".lstrip() if offers and value else None

@@ -1,0 +1,416 @@
+"""The command `kmemscope`: the door to everything, with a screen or without one.
+
+    kmemscope FILE            the screen            boot  replay  import  info  digest  verify
+    kmemscope console FILE    a line prompt         show  script  run     without a screen
+
+Exit codes: 0 good; 1 the run found a fault, a divergence or a failed check; 2 usage or bad input;
+130 interrupted; 141 whoever read our output went away. What is wrong is said in one line on stderr,
+never as a traceback. What takes long to load is loaded by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from kernel_sim.errors import ConfigError, KernelFault, KernelSimError
+
+if TYPE_CHECKING:
+    from snapshots.report import ReplayReport
+    from tui.debugger.session import Session
+
+GOOD: Final = 0
+FOUND: Final = 1  # a fault, a divergence, a check that failed
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+NAME: Final = "kmemscope"
+EXAMPLE: Final = Path("machines") / "numa2-4cpu.toml"
+DEMO: Final = Path("demo.kms")  # a real machine's run, opened when no file is named
+STDIN: Final = "-"
+SHOW_TRACEBACK: Final = "KMEMSCOPE_TRACEBACK"
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn whatever went wrong into one line on stderr and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except KernelFault as problem:
+        raise _ended(problem, FOUND) from problem
+    except KernelSimError as problem:
+        raise _ended(problem, BAD_INPUT) from problem
+    except BrokenPipeError as problem:
+        _discard_stdout()
+        raise typer.Exit(READER_GONE) from problem
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        raise _ended(f"{where}{problem.strerror or problem}", BAD_INPUT) from problem
+    except MemoryError as problem:
+        raise _ended("there is not enough memory for this", BAD_INPUT) from problem
+    except KeyboardInterrupt as problem:
+        raise _ended("interrupted", INTERRUPTED) from problem
+    except (ValueError, LookupError, TypeError, ArithmeticError, AssertionError) as problem:
+        if os.environ.get(SHOW_TRACEBACK):
+            raise
+        text = f"a defect of kmemscope itself: {type(problem).__name__}: {problem}"
+        raise _ended(f"{text} ({SHOW_TRACEBACK}=1 shows where)", BAD_INPUT) from problem
+
+
+def _ended(problem: object, code: int) -> typer.Exit:
+    from tui.debugger.render import printable
+
+    line = " ".join(str(problem).split("\n"))
+    typer.echo(f"{NAME}: {printable(line)}", err=True)
+    return typer.Exit(code)
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered go nowhere, or Python complains of the closed pipe at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+class Door(TyperGroup):
+    """The group of all verbs; a first word that is none of them is a file to open.
+
+    Typer brings its own copy of Click or uses the one installed: hence no type for a context.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `open` before what is no verb and no option."""
+        word = args[0] if args else ""
+        if not word.startswith("-") and word not in self.commands:
+            if word and not Path(word).exists():
+                near = difflib.get_close_matches(word, self.commands, n=1)
+                hint = f"; did you mean `{NAME} {near[0]}`?" if near else ""
+                raise typer.BadParameter(f"{word}: no such file or folder, and no verb{hint}", ctx)
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Carry out a verb; errors become a line and an exit code."""
+        with _one_line_errors():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name=NAME,
+    cls=Door,
+    help="A debugger for simulated kernel memory. `kmemscope FILE` opens the screen.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+MachineOption = Annotated[
+    Path | None, typer.Option("--machine", metavar="TOML", help="Machine of a log that tells none.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Recording, machine, log, folder or golden file.")
+]
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except BrokenPipeError:
+        _discard_stdout()
+        sys.exit(READER_GONE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"{NAME} {version(NAME)}")
+    except PackageNotFoundError:
+        typer.echo(f"{NAME}, not installed")
+    raise typer.Exit(GOOD)
+
+
+@app.callback()
+def door(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """A debugger for simulated kernel memory. `kmemscope FILE` opens the screen."""
+
+
+# -- opening ---------------------------------------------------------------------------------------
+
+
+def _session(path: Path | None, machine: Path | None = None, *, warn: bool = True) -> Session:
+    """Open a file of any kind, or the example machine. What it has to say goes to stderr."""
+    from snapshots.opening import open_any, read_machine_toml
+    from tui.debugger.render import printable
+    from tui.debugger.session import Session
+
+    opened = open_any(path or _example(), read_machine_toml(machine) if machine else None)
+    if warn:
+        for line in opened.lines:
+            typer.echo(f"{NAME}: {printable(line)}", err=True)
+    return Session(opened.timeline, opened.origin, name=opened.name)
+
+
+def _example(name: Path = EXAMPLE) -> Path:
+    """Return an example that ships with the program: the machine to work on when none is named."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "examples", here.parent / "examples"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"the example {name} is not installed; give a FILE")
+
+
+@app.command("open")
+def open_screen(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="What to open; else the built-in demo.")
+    ] = None,
+    machine: MachineOption = None,
+) -> None:
+    """Open a file in the screen; what it is, is read from its content."""
+    if file is not None and not file.exists():
+        raise ConfigError(f"{file}: no such file or folder")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError("the screen needs a terminal; see console, show and script")
+    session = _session(file or _example(DEMO), machine, warn=False)
+    session.go_now(max(session.origin.opens_at, session.first_step))
+    from tui.app import run_app  # the screen takes long to load
+
+    run_app(session)
+
+
+# -- machines --------------------------------------------------------------------------------------
+
+
+@app.command()
+def boot(
+    machine: Annotated[Path, typer.Argument(metavar="MACHINE.toml")],
+    as_json: JsonOption = False,
+    levels: Annotated[bool, typer.Option("--levels", help="Print <LEVEL> before lines.")] = False,
+) -> None:
+    """Boot a machine and print its kernel log, byte for byte."""
+    from kernel_sim.boot import boot as boot_machine
+    from snapshots.opening import read_config
+
+    log = boot_machine(read_config(machine)).kernel_log
+    if as_json:
+        typer.echo(json.dumps([{"level": level, "text": text} for level, text in log]))
+        return
+    for level, text in log:
+        typer.echo(f"<{level}>{text}" if levels else text)
+
+
+# -- logs ------------------------------------------------------------------------------------------
+
+
+def _replay(path: Path, machine: Path | None) -> ReplayReport:
+    from snapshots.opening import read_machine_toml
+    from snapshots.replay import replay_path
+
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder")
+    return replay_path(path, read_machine_toml(machine) if machine else None)
+
+
+def _save(report: ReplayReport, output: Path) -> None:
+    from snapshots.recording import save_timeline
+
+    if report.timeline is None:
+        raise ConfigError(f"{report.path}: holds no run of a machine: there is nothing to save")
+    save_timeline(output, report.timeline, report.origin())
+
+
+def _check_output(output: Path, paths: list[Path]) -> None:
+    """Refuse to write over what is read. Raises ConfigError."""
+    if output.exists() and any(path.exists() and path.samefile(output) for path in paths):
+        raise ConfigError(f"{output}: this is what is read; give another file to write to")
+
+
+@app.command()
+def replay(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH")],
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", metavar="FILE.kms", help="Save the run as a recording.")
+    ] = None,
+    why: Annotated[bool, typer.Option("--why", help="Tell every inferred choice.")] = False,
+) -> None:
+    """Replay logs of real kernels, machines' folders and golden files; compare every placement."""
+    from tui.debugger.render import printable
+
+    if output is not None:
+        if len(paths) > 1:
+            raise typer.BadParameter("-o goes with one PATH")
+        _check_output(output, paths)
+    all_good = True
+    for path in paths:
+        report = _replay(path, machine)
+        if output is not None:
+            _save(report, output)
+        if as_json:
+            typer.echo(json.dumps(report.to_json() | {"summary": report.summary}))
+        else:
+            for line in report.lines(why):
+                typer.echo(printable(line))
+        all_good = all_good and report.ok
+    raise typer.Exit(GOOD if all_good else FOUND)
+
+
+@app.command("import")
+def import_log(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Log, or a machine's folder.")],
+    output: Annotated[Path, typer.Option("-o", metavar="FILE.kms", help="The recording to write.")],
+    machine: MachineOption = None,
+) -> None:
+    """Make a recording of a log of a real kernel."""
+    from tui.debugger.render import printable
+
+    _check_output(output, [log])
+    report = _replay(log, machine)
+    _save(report, output)
+    for line in report.lines():
+        typer.echo(printable(line))
+    typer.echo(f"saved to {output}")
+    raise typer.Exit(GOOD if report.ok else FOUND)
+
+
+# -- recordings ------------------------------------------------------------------------------------
+
+
+@app.command()
+def digest(
+    file: FileArgument,
+    more: Annotated[list[str] | None, typer.Argument(metavar="POSITION")] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", metavar="POSITION", help="Step, 50%, #event, end …")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the digest of the whole state at positions, one a line: STEP DIGEST."""
+    session = _session(file)
+    for text in [*(at or ()), *(more or ())] or ["end"]:
+        session.go_now(session.position(text))
+        step, found = session.step, session.digest()
+        typer.echo(json.dumps({"step": step, "digest": found}) if as_json else f"{step} {found}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE.kms")], as_json: JsonOption = False
+) -> None:
+    """Run a recording again from nothing and hold it against what it says."""
+    from snapshots.verify import verify_recording
+    from tui.debugger.render import printable
+
+    problems = verify_recording(file)
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "ok": not problems, "problems": problems}))
+    else:
+        for line in problems or [f"{file}: true to the end"]:
+            typer.echo(printable(line))
+    raise typer.Exit(FOUND if problems else GOOD)
+
+
+@app.command()
+def info(file: FileArgument, machine: MachineOption = None, as_json: JsonOption = False) -> None:
+    """Say what a file is and what is in it."""
+    from tui.debugger.output import Output
+    from tui.debugger.render import output_json, output_text
+    from tui.debugger.views.run import run_view
+
+    output = Output(table=run_view(_session(file, machine)))
+    typer.echo(output_json(output) if as_json else output_text(output))
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def show(
+    file: FileArgument,
+    view: Annotated[str, typer.Argument(metavar="VIEW")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="ARG")] = None,
+    at: Annotated[str, typer.Option("--at", metavar="POSITION")] = "end",
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a view at a position: chunks, areas 1, whatis 0x…, walk 0x…, stats, log …"""
+    import asyncio
+    import shlex
+
+    from tui.debugger.commands.looking import view_names
+    from tui.debugger.console import answer
+    from tui.debugger.errors import CommandError
+
+    if view not in view_names():
+        raise CommandError(f"{view!r} is no view; there are: {' '.join(view_names())}")
+    session = _session(file, machine)
+    session.go_now(session.position(at))
+    text, ok = asyncio.run(answer(session, shlex.join([view, *(arguments or ())]), as_json))
+    typer.echo(text)
+    raise typer.Exit(GOOD if ok else FOUND)
+
+
+@app.command("run")
+@app.command()
+def script(
+    commands: Annotated[str, typer.Argument(metavar="FILE.txt", help="Commands; - is stdin.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="RECORDING|MACHINE.toml", help="Else an example.")
+    ] = None,
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out commands from a text file, one a line; stop at the first that is wrong."""
+    from snapshots.text_source import read_lines
+    from tui.debugger.console import run_lines
+
+    source = "stdin" if commands == STDIN else commands
+    lines = sys.stdin if commands == STDIN else read_lines(Path(commands))
+    session = _session(file, machine)
+    code = GOOD
+    for answered in run_lines(session, lines, source, as_json):
+        typer.echo(answered.text)
+        code = code if answered.ok else FOUND
+    raise typer.Exit(code)
+
+
+@app.command()
+def console(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Else an example.")] = None,
+    machine: MachineOption = None,
+) -> None:
+    """Prompt for commands, line by line; help lists them, quit leaves."""
+    from tui.prompt import prompt_loop
+
+    prompt_loop(_session(file, machine))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""An address as people type it.
+
+    0xffff88803ec35000   ffff88803ec35000     virtual
+    phys:0x3ec35000                           physical
+    percpu:0x37000                            what alloc_percpu() returns
+    percpu:0x37000@2                          its copy of CPU 2, a virtual address
+    cpu_number   __per_cpu_offset+8           symbols; per-CPU ones are __percpu pointers
+
+Hex digits need no 0x where there are 16 of them, or a letter among them: so the kernel prints them.
+"""
+
+from __future__ import annotations
+
+from kernel_sim.machine import Machine
+from kernel_sim.percpu.bitmap import ADDRESS_MASK
+from tui.debugger.errors import CommandError
+
+VIRTUAL = "virt"
+PHYSICAL = "phys"
+PERCPU = "percpu"
+PREFIXES = (VIRTUAL, PHYSICAL, PERCPU)
+EXPECTED = "expected 0xffff…, phys:0x…, percpu:0x…, percpu:0x…@CPU or a symbol, each with +OFFSET"
+POINTER_DIGITS = 16
+DECIMAL_DIGITS_MAX = 20
+HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+
+def parse_number(text: str) -> int | None:
+    """Return the number that a text stands for, 0 to 2^64-1, None if it is none."""
+    digits = text.removeprefix("0x").removeprefix("0X")
+    if not digits or len(digits) > DECIMAL_DIGITS_MAX or not HEX_DIGITS.issuperset(digits):
+        return None
+    is_hex = digits != text or len(digits) == POINTER_DIGITS or not digits.isdigit()
+    value = int(digits, 16 if is_hex else 10)
+    return value if value <= ADDRESS_MASK else None
+
+
+def parse_address(machine: Machine, text: str) -> tuple[str, int]:
+    """Return (kind, number) of a typed address. Raises CommandError."""
+    prefix, colon, rest = text.strip().partition(":")
+    kind = prefix if colon else VIRTUAL
+    if kind not in PREFIXES:
+        raise CommandError(f"{text!r}: {prefix!r} is no kind of address: {EXPECTED}")
+    body, at, cpu_text = (rest if colon else prefix).partition("@")
+    name, plus, offset_text = body.partition("+")
+    value = parse_number(name)
+    if value is None:
+        value = machine.symbols.get(name)
+        if value is not None and value < machine.alloc_info.static_size_bytes:
+            kind = PERCPU
+    offset = parse_number(offset_text) if plus else 0
+    if value is None or offset is None:
+        raise CommandError(f"{text!r} is no address: {EXPECTED}")
+    value = value + offset & ADDRESS_MASK
+    if not at:
+        return kind, value
+    return VIRTUAL, _copy_of(machine, kind, value, cpu_text, text)
+
+
+def _copy_of(machine: Machine, kind: str, ptr: int, cpu_text: str, text: str) -> int:
+    cpu = parse_number(cpu_text)
+    if kind != PERCPU or cpu not in machine.cpus:
+        raise CommandError(f"{text!r}: @CPU goes with percpu: and a CPU there is: {EXPECTED}")
+    return ptr + machine.cpus[cpu].gs_base & ADDRESS_MASK

@@ -1,0 +1,56 @@
+"""All commands: one registry for console, scripts and the screen's command line."""
+
+from __future__ import annotations
+
+from tui.debugger.commands import acting, files, looking, stepping
+from tui.debugger.commands.registry import Argument, Command, Kind, Seat, Value, find_command
+from tui.debugger.output import Output
+from tui.debugger.session import Session
+from tui.debugger.table import Column, Table
+
+GROUPS = (stepping.GROUP, looking.GROUP, looking.WHY, acting.GROUP, files.GROUP)
+COLUMNS = (Column("command"), Column("aliases"), Column("help"), Column("group"))
+
+
+async def show_help(seat: Seat, name: str = "") -> Output:
+    """Show all commands, or one."""
+    if name:
+        return _one(find_command(REGISTRY, name))
+    lines: list[str] = []
+    width = max(len(command.usage) for command in ALL)
+    for group in GROUPS:
+        members = [command for command in ALL if command.group == group]
+        lines += [f"{group}:", *(f"  {each.usage:{width}}  {each.help}" for each in members)]
+    return Output(tuple(lines), _listing(ALL))
+
+
+def _one(command: Command) -> Output:
+    lines = [command.usage, f"  {command.help}"]
+    if command.aliases:
+        lines.append(f"  also: {' '.join(command.aliases)}")
+    return Output(tuple(lines), _listing((command,)))
+
+
+def _listing(commands: tuple[Command, ...]) -> Table:
+    rows = tuple(
+        (command.usage, " ".join(command.aliases), command.help, command.group)
+        for command in commands
+    )
+    return Table(f"{len(rows)} commands", COLUMNS, rows)
+
+
+def _read_command(session: Session, word: str) -> Value:
+    return find_command(REGISTRY, word).name
+
+
+HELP = Command(
+    "help", ("h", "?"), files.GROUP,
+    (Argument("COMMAND", Kind(_read_command, lambda session: REGISTRY), optional=True),),
+    "all commands, or one", show_help,
+)  # fmt: skip
+ALL: tuple[Command, ...] = (
+    *stepping.COMMANDS, *looking.COMMANDS, *acting.COMMANDS, *files.COMMANDS, HELP,
+)  # fmt: skip
+REGISTRY: dict[str, Command] = {
+    name: command for command in ALL for name in (command.name, *command.aliases)
+}

@@ -1,0 +1,145 @@
+"""Looking: every view by its name, owners of addresses, bytes of memory, the state's digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kernel_sim.percpu.bitmap import ADDRESS_MASK
+from tui.debugger.commands.registry import (
+    ADDRESS,
+    CHUNK,
+    CPU,
+    NUMBER,
+    OWNED,
+    Argument,
+    Carry,
+    Command,
+    Seat,
+)
+from tui.debugger.errors import CommandError
+from tui.debugger.output import Output
+from tui.debugger.owners import whatis
+from tui.debugger.table import DEC, Column, Table
+from tui.debugger.views.areas import areas_view
+from tui.debugger.views.blocks import blocks_view
+from tui.debugger.views.chunks import chunks_view
+from tui.debugger.views.cpus import cpus_view
+from tui.debugger.views.divergences import divergences_view
+from tui.debugger.views.events import events_view
+from tui.debugger.views.hexdump import hexdump_view
+from tui.debugger.views.inferred import inferred_view
+from tui.debugger.views.inputs import inputs_view
+from tui.debugger.views.locks import locks_view
+from tui.debugger.views.log import log_lines, log_view
+from tui.debugger.views.offsets import offsets_view
+from tui.debugger.views.slots import slots_view
+from tui.debugger.views.stack import stack_view
+from tui.debugger.views.stats import stats_lines, stats_view
+from tui.debugger.views.vmalloc import vmalloc_view
+from tui.debugger.views.walk import walk_view
+from tui.debugger.views.work import work_view
+from tui.debugger.views.zones import zones_view
+
+GROUP = "looking"
+WHY = "asking why"
+DUMP_BYTES = 64
+DUMP_BYTES_MAX = 1 << 16
+WINDOW_MAX = 100_000
+
+View = Callable[..., Table]
+
+
+def _shows(view: View) -> Carry:
+    """Return the command that shows a view, with the view's own arguments."""
+
+    async def show(seat: Seat, *values: int) -> Output:
+        return Output(table=view(seat.session, *values))
+
+    return show
+
+
+async def show_stats(seat: Seat) -> Output:
+    """Show percpu_stats as the kernel prints it."""
+    return Output(stats_lines(seat.session), stats_view(seat.session))
+
+
+async def show_log(seat: Seat) -> Output:
+    """Show the kernel log as the kernel keeps it."""
+    return Output(log_lines(seat.session) or ("the log is empty",), log_view(seat.session))
+
+
+async def show_owner(seat: Seat, address: str) -> Output:
+    """Say who owns an address."""
+    return Output(table=whatis(seat.session, address).to_table())
+
+
+async def examine(seat: Seat, address: int, length: int = DUMP_BYTES) -> Output:
+    """Show bytes of simulated memory."""
+    if not 0 < length <= DUMP_BYTES_MAX:
+        raise CommandError(f"x: {length} bytes: expected 1 to {DUMP_BYTES_MAX}")
+    if address + length - 1 > ADDRESS_MASK:
+        raise CommandError(f"x: {address:#x} and {length} bytes: that is beyond the last address")
+    return Output(table=hexdump_view(seat.session, address, length))
+
+
+async def show_digest(seat: Seat) -> Output:
+    """Show the digest of the whole state."""
+    session = seat.session
+    digest = session.digest()
+    columns = (Column("step", DEC), Column("digest"))
+    table = Table(f"Digest at step {session.step}", columns, ((session.step, digest),))
+    return Output((f"{session.step} {digest}",), table)
+
+
+def _window(view: View) -> Carry:
+    async def show(seat: Seat, before: int = 20, after: int = 10) -> Output:
+        return Output(table=view(seat.session, min(before, WINDOW_MAX), min(after, WINDOW_MAX)))
+
+    return show
+
+
+def _view(name: str, view: View, text: str, *arguments: Argument) -> Command:
+    return Command(name, (), GROUP, arguments, text, _shows(view))
+
+
+IN_CHUNK = Argument("CHUNK", CHUNK)
+WINDOW = (Argument("BEFORE", NUMBER, optional=True), Argument("AFTER", NUMBER, optional=True))
+AT = Argument("ADDRESS", ADDRESS)
+
+COMMANDS = (
+    _view("chunks", chunks_view, "all chunks"),
+    _view("areas", areas_view, "live areas of a chunk, with who made them", IN_CHUNK),
+    _view("blocks", blocks_view, "hints of a chunk, page by page", IN_CHUNK),
+    _view("slots", slots_view, "lists of chunks in search order"),
+    _view(
+        "cpus", cpus_view, "CPUs, their registers, calls and waits; unit_base in CHUNK",
+        Argument("CHUNK", CHUNK, optional=True),
+    ),
+    _view("stack", stack_view, "kernel call stack of a CPU", Argument("CPU", CPU)),
+    _view("locks", locks_view, "locks, holders, waiters"),
+    _view("work", work_view, "the background work"),
+    _view("offsets", offsets_view, "every CPU's unit of every chunk"),
+    _view("walk", walk_view, "page-table walk of an address", AT),
+    _view("zones", zones_view, "memory zones and their free blocks"),
+    _view("vmalloc", vmalloc_view, "areas of vmalloc space"),
+    Command("events", (), GROUP, WINDOW, "events around the present", _window(events_view)),
+    Command("inputs", (), GROUP, WINDOW, "inputs around the present", _window(inputs_view)),
+    Command("log", ("dmesg",), GROUP, (), "the kernel log so far", show_log),
+    Command("stats", ("percpu_stats",), GROUP, (), "percpu_stats, in the kernel's form", show_stats),
+    Command(
+        "whatis", ("who",), GROUP, (Argument("ADDRESS", OWNED),),
+        "who owns an address: 0x…, phys:0x…, percpu:0x…, percpu:0x…@CPU or a symbol", show_owner,
+    ),
+    Command(
+        "x", ("hexdump",), GROUP, (AT, Argument("LENGTH", NUMBER, optional=True)),
+        "bytes of simulated memory; nobody takes a step for it", examine,
+    ),
+    Command("digest", (), GROUP, (), "digest of the whole state", show_digest),
+    Command("inferred", ("why",), WHY, (), "what the log does not say", _shows(inferred_view)),
+    Command("divergences", (), WHY, (), "where the log was followed", _shows(divergences_view)),
+)  # fmt: skip
+
+
+def view_names() -> tuple[str, ...]:
+    """Return the names of all views, as `kmemscope show` takes them."""
+    return tuple(command.name for command in COMMANDS)

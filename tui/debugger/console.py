@@ -1,0 +1,92 @@
+"""The command line without a terminal: a line in, an answer out. Prints nothing, reads nothing.
+
+    "alloc 1 64 --json"  ──►  words  ──►  command and values  ──►  Output
+
+Whatever is typed, an answer or a CommandError comes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kernel_sim.errors import KernelSimError
+from tui.debugger.commands.catalogue import REGISTRY
+from tui.debugger.commands.registry import Seat, find_command
+from tui.debugger.errors import CommandError
+from tui.debugger.output import Output
+from tui.debugger.render import output_json, output_text
+from tui.debugger.session import Progress, Session
+
+COMMENT = "#"
+JSON = "--json"
+LINE_CHARS_MAX = 10_000
+
+
+def split_words(line: str) -> list[str]:
+    """Return the words of a line; quotes keep blanks together. Raises CommandError."""
+    if len(line) > LINE_CHARS_MAX:
+        raise CommandError(f"a line of {len(line)} characters: expected at most {LINE_CHARS_MAX}")
+    try:
+        return shlex.split(line)
+    except ValueError as problem:
+        raise CommandError(f"{line.strip()[:40]!r}: {problem}") from problem
+
+
+async def execute(session: Session, line: str, progress: Progress | None = None) -> Output:
+    """Carry out one line. Raises CommandError, and nothing else, if that cannot be."""
+    words = [word for word in split_words(line) if word != JSON]
+    if not words or words[0].startswith(COMMENT):
+        return Output()
+    command = find_command(REGISTRY, words[0])
+    values = command.values(session, words[1:])
+    try:
+        return await command.carry(Seat(session, progress), *values)
+    except CommandError:
+        raise
+    except KernelSimError as problem:
+        raise CommandError(f"{command.name}: {problem}") from problem
+
+
+async def answer(session: Session, line: str, as_json: bool = False) -> tuple[str, bool]:
+    """Return an answer as text or JSON, and whether all was well. Raises CommandError."""
+    output = await execute(session, line)
+    as_json = as_json or line.split()[-1:] == [JSON]
+    return output_json(output) if as_json else output_text(output), output.ok
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A script's line and what came of it."""
+
+    line_no: int
+    text: str
+    ok: bool
+
+
+def run_lines(
+    session: Session, lines: Iterable[str], source: str, as_json: bool = False
+) -> Iterator[Answered]:
+    """Carry out a script line by line. Raises CommandError at the first bad one, naming the line."""
+    for line_no, line in enumerate(lines, 1):
+        try:
+            text, ok = asyncio.run(answer(session, line, as_json))
+        except CommandError as problem:
+            raise CommandError(f"{source}: line {line_no}: {problem}") from problem
+        if text:
+            yield Answered(line_no, text, ok)
+
+
+def complete(session: Session, line: str) -> list[str]:
+    """Return what the last word of a line could become, in order of the registry."""
+    words = line.split()
+    last = "" if not words or line[-1:].isspace() else words.pop()
+    if not words:
+        return [name for name in REGISTRY if name.startswith(last)]
+    command = REGISTRY.get(words[0])
+    argument = command.argument_at(len(words) - 1) if command else None
+    if argument is None:
+        return []
+    return [word for word in argument.kind.offer(session) if word.startswith(last)]

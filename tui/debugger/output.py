@@ -1,0 +1,23 @@
+"""What a command answers: lines for people, a table for programs and panes, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui.debugger.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """lines: how the answer reads, if not as its table does. ok: False when a fault was found."""
+
+    lines: tuple[str, ...] = ()
+    table: Table | None = None
+    ok: bool = True
+
+    def to_json(self) -> dict[str, object]:
+        """Return the answer as builtin types: the table if there is one, else the lines."""
+        body: dict[str, object] = {"lines": list(self.lines)}
+        if self.table is not None:
+            body = self.table.to_json()
+        return body | {"ok": self.ok}

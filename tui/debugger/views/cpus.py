@@ -1,0 +1,67 @@
+"""The CPUs: who runs what, who waits for whom, and where each finds its per-CPU data."""
+
+from __future__ import annotations
+
+from kernel_sim.boot import OFFSET_BYTES
+from kernel_sim.cpu import Cpu
+from tui.debugger.chunk_names import chunk_by_number, chunk_name
+from tui.debugger.memory import word_at
+from tui.debugger.session import Session
+from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
+
+COLUMNS = (
+    Column("cpu", DEC),
+    Column("node", DEC),
+    Column("online", FLAG),
+    Column("gs_base", HEX, "base register: what a CPU adds to a __percpu pointer"),
+    Column("per_cpu_offset", HEX, "its entry of __per_cpu_offset[], read from simulated memory"),
+    Column("unit_offset", HEX, "its unit's distance from the chunk's base"),
+    Column("unit_base", HEX, "its unit in the chunk that the title names"),
+    Column("call", help="the call under way"),
+    Column("context", help="task, irq or kworker"),
+    Column("waits_for", help="the lock it asked for and who holds it"),
+    Column("pending", DEC, "calls that wait for this CPU"),
+    Column("stack", help="kernel functions, innermost first"),
+)
+
+
+def cpus_view(session: Session, chunk: int = 0) -> Table:
+    """Return a row for every possible CPU; unit bases are those in one chunk."""
+    machine = session.machine
+    base_addr = chunk_by_number(machine, chunk).base_addr
+    offsets = machine.places.unit_offsets
+    table = machine.symbols["__per_cpu_offset"]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            number,
+            cpu.node,
+            cpu.online,
+            cpu.gs_base,
+            word_at(machine, table + number * OFFSET_BYTES),
+            offsets[number],
+            base_addr + offsets[number],
+            cpu.current.name if cpu.current else None,
+            cpu.current.context if cpu.current else None,
+            waits_for(cpu),
+            len(cpu.pending),
+            " < ".join(frame for call in reversed(cpu.stack) for frame in call.frames()),
+        )
+        for number, cpu in machine.cpus.items()
+    ]
+    title = f"{len(rows)} CPUs at step {session.step}, unit_base in {chunk_name(chunk)}"
+    return Table(title, COLUMNS, tuple(rows))
+
+
+def waits_for(cpu: Cpu) -> str | None:
+    """Return what the CPU's call waits for as a phrase, None if it could go on."""
+    call = cpu.current
+    if call is None:
+        return None
+    if call.parked:
+        return "parked by an input"
+    if call.wish is None:
+        return None
+    holder = call.wish.holder
+    if holder == cpu.number:
+        return None
+    return f"{call.wish.name}, {f'held by cpu {holder}' if holder >= 0 else 'free now'}"

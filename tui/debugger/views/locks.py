@@ -1,0 +1,29 @@
+"""Locks: who holds each, who waits."""
+
+from __future__ import annotations
+
+from tui.debugger.session import Session
+from tui.debugger.table import DEC, Cell, Column, Table
+
+COLUMNS = (
+    Column("lock"),
+    Column("kind", help="a spinlock keeps interrupts out"),
+    Column("holder", DEC, "CPU that has it"),
+    Column("waiters", help="CPUs that asked for it and do not have it yet"),
+)
+
+
+def locks_view(session: Session) -> Table:
+    """Return a row for every lock of the allocator."""
+    machine = session.machine
+    rows: list[tuple[Cell, ...]] = []
+    for lock in (machine.percpu.mutex, machine.percpu.lock):
+        waiters = [
+            str(number)
+            for number, cpu in machine.cpus.items()
+            if cpu.stack and cpu.stack[-1].wish is lock and lock.holder != number
+        ]
+        kind = "spinlock" if lock.irqs_off else "mutex"
+        holder = lock.holder if lock.holder >= 0 else None
+        rows.append((lock.name, kind, holder, " ".join(waiters)))
+    return Table(f"Locks at step {session.step}", COLUMNS, tuple(rows))

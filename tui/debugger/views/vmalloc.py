@@ -1,0 +1,46 @@
+"""Areas of vmalloc space, lowest first, and which chunk lives in them."""
+
+from __future__ import annotations
+
+from kernel_sim.mm.page import PAGE_SHIFT
+from tui.debugger.session import Session
+from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
+
+COLUMNS = (
+    Column("start", HEX),
+    Column("end", HEX),
+    Column("nr_pages", DEC),
+    Column("kind"),
+    Column("caller", help="kernel function that took it"),
+    Column("chunk", DEC, "chunk that lives in it"),
+    Column("group", DEC, "group of CPUs whose units it holds"),
+    Column("lazily_freed", FLAG, "freed, and in the way until the next purge"),
+)
+
+
+def vmalloc_view(session: Session) -> Table:
+    """Return a row for every area."""
+    machine = session.machine
+    space = machine.vmalloc
+    tenants = {
+        start: (number, group)
+        for number, chunk in machine.percpu.chunks.items()
+        if machine.percpu.backing.name == "vm"
+        for group, start in enumerate(chunk.data)
+    }
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            area.start,
+            area.end,
+            area.size_bytes >> PAGE_SHIFT,
+            area.kind,
+            area.caller,
+            *tenants.get(area.start, (None, None)),
+            area.start in space.lazy,
+        )
+        for area in space.areas
+    )
+    lazy = f"{space.nr_lazy_pages} pages lazily freed, purged beyond {space.lazy_max_pages}"
+    where = f"{space.start:#x} to {space.end:#x}"
+    title = f"{len(rows)} areas in vmalloc space {where} at step {session.step}"
+    return Table(title, COLUMNS, rows, (lazy,))

@@ -1,0 +1,54 @@
+"""What panes tell the app: a wish of the person at the keyboard, never a thing done."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from tui.debugger.table import Cell
+from tui.debugger.views.chunk_map import MapLayout, Place
+
+
+class StepWished(Message):
+    """Go to a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+
+class PlaceNamed(Message):
+    """The map's cursor, or the mouse over it, stands on another cell."""
+
+    def __init__(self, place: Place | None, by_mouse: bool) -> None:
+        super().__init__()
+        self.place = place
+        self.by_mouse = by_mouse
+
+
+class MapLaidOut(Message):
+    """The lines of the map are other ones now."""
+
+    def __init__(self, layout: MapLayout) -> None:
+        super().__init__()
+        self.layout = layout
+
+
+class DeskResized(Message):
+    """Other panes than before may be on the screen."""
+
+
+class RowChosen(Message):
+    """A row of a listing was chosen; cells by column name."""
+
+    def __init__(self, pane_id: str, cells: dict[str, Cell]) -> None:
+        super().__init__()
+        self.pane_id = pane_id
+        self.cells = cells
+
+
+class TabChosen(Message):
+    """A listing was chosen on the tab line, by its name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name

@@ -1,0 +1,150 @@
+"""Which listings the screen knows, and which of their columns come first where there is little room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tui.debugger.session import Session
+from tui.debugger.table import Table
+from tui.debugger.views.areas import areas_view
+from tui.debugger.views.blocks import blocks_view
+from tui.debugger.views.chunks import chunks_view
+from tui.debugger.views.cpus import cpus_view
+from tui.debugger.views.divergences import divergences_view
+from tui.debugger.views.inferred import inferred_view
+from tui.debugger.views.inputs import inputs_view
+from tui.debugger.views.locks import locks_view
+from tui.debugger.views.log import log_view
+from tui.debugger.views.map_object import address_of
+from tui.debugger.views.offsets import offsets_view
+from tui.debugger.views.slots import slots_view
+from tui.debugger.views.stack import stack_view
+from tui.debugger.views.stats import stats_view
+from tui.debugger.views.vmalloc import vmalloc_view
+from tui.debugger.views.walk import walk_view
+from tui.debugger.views.work import work_view
+from tui.debugger.views.zones import zones_view
+from tui.panes.table_pane import Listing
+
+OUTPUT = "output"
+
+
+@dataclass(slots=True)
+class Focus:
+    """What the person looks at: the listings of one chunk, CPU or address follow it."""
+
+    chunk: int = 0
+    at_bytes: int = 0
+    chosen_cpu: int | None = None  # None: the CPU that ran last
+    typed_address: int | None = None  # None: that of the map's cursor
+    output: Table | None = None
+
+    def cpu(self, session: Session) -> int:
+        """Return the CPU that is looked at."""
+        if self.chosen_cpu is not None:
+            return self.chosen_cpu
+        last = session.machine.scheduler.last_cpu
+        return last if last in session.machine.cpus else session.machine.places.cpus[0]
+
+    def address(self, session: Session) -> int:
+        """Return the address that is walked."""
+        if self.typed_address is not None:
+            return self.typed_address
+        machine = session.machine
+        found = address_of(machine, self.chunk, self.at_bytes, self.cpu(session))
+        return machine.percpu.base_addr if found is None else found
+
+    def shown_chunk(self, session: Session) -> int:
+        """Return the chunk that is looked at, the first one if it is gone."""
+        return self.chunk if self.chunk in session.machine.percpu.chunks else 0
+
+
+def listings_for(focus: Focus) -> dict[str, Listing]:
+    """Return all listings by name, in the order of the tabs; those of one thing look at the focus."""
+    found = (*_weighty(focus), *_others(focus))
+    return {listing.name: listing for listing in found}
+
+
+def _weighty(focus: Focus) -> tuple[Listing, ...]:
+    """Return the listings for which room is short, so that their columns are chosen."""
+    return (
+        Listing(
+            "cpus",
+            lambda session: cpus_view(session, focus.shown_chunk(session)),
+            first=("cpu", "node", "call", "gs_base", "unit_base", "per_cpu_offset", "waits_for"),
+            only=True,
+            headings={"per_cpu_offset": "__per_cpu_offset", "node": "nd", "waits_for": "waits"},
+            widths={"call": 11},
+            gap=" ",
+        ),
+        Listing(
+            "walk",
+            lambda session: walk_view(session, focus.address(session)),
+            first=("level", "index", "entry", "flags", "points_to", "entry_phys"),
+            only=True,
+            headings={"level": "", "index": "idx"},
+            gap=" ",
+        ),
+        Listing(
+            "chunks",
+            chunks_view,
+            first=(
+                "chunk",
+                "list",
+                "free_bytes",
+                "contig_bytes",
+                "nr_populated",
+                "nr_pages",
+                "empty_pop_pages",
+                "nr_alloc",
+                "slot",
+                "place",
+                "base_addr",
+            ),
+            headings={
+                "nr_populated": "pop",
+                "nr_pages": "pages",
+                "empty_pop_pages": "empty",
+                "nr_alloc": "areas",
+                "free_bytes": "free",
+                "contig_bytes": "contig",
+            },
+        ),
+    )
+
+
+def _others(focus: Focus) -> tuple[Listing, ...]:
+    return (
+        Listing("slots", slots_view),
+        Listing("log", log_view),
+        Listing("stats", stats_view),
+        Listing(
+            "areas", lambda session: areas_view(session, focus.shown_chunk(session)), is_slow=True
+        ),
+        Listing("stack", lambda session: stack_view(session, focus.cpu(session))),
+        Listing("inferred", inferred_view),
+        Listing("divergences", divergences_view),
+        Listing("zones", zones_view),
+        Listing("vmalloc", vmalloc_view),
+        Listing(
+            "blocks", lambda session: blocks_view(session, focus.shown_chunk(session)), is_slow=True
+        ),
+        Listing("inputs", inputs_view),
+        Listing("offsets", offsets_view),
+        Listing("locks", locks_view),
+        Listing("work", work_view),
+        Listing(OUTPUT, lambda session: focus.output or Table("no command yet", (), ())),
+    )
+
+
+def stack_line(session: Session, focus: Focus) -> str:
+    """Return the kernel stack of the CPU that is looked at, innermost function first."""
+    cpu = focus.cpu(session)
+    frames = [str(row[1]) for row in stack_view(session, cpu).rows]
+    return f"cpu {cpu}: {' ◂ '.join(frames) if frames else 'idle'}"
+
+
+def walked(session: Session, focus: Focus) -> str:
+    """Return which address is walked, and whose it is."""
+    whose = "typed" if focus.typed_address is not None else f"cpu {focus.cpu(session)}"
+    return f"{focus.address(session):#x} {whose}"
