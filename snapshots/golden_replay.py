@@ -15,6 +15,7 @@ from typing import TypeAlias, cast
 
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
+from kernel_sim.errors import ConfigError
 from kernel_sim.events import (
     EVENT_NAMES,
     PercpuAllocPercpu,
@@ -55,18 +56,20 @@ def replay_golden(path: str, lines: Iterable[str]) -> ReplayReport:
     _, header = next(numbered, (0, {}))
     if not is_golden_header(header):
         raise TraceError(f"{path}: line 1: no header of a golden file")
-    if header.get("kind") == "alloc_info":
-        return _replay_cases(path, numbered)
     try:
+        if header.get("kind") == "alloc_info":
+            return _replay_cases(path, numbered)
         return _GoldenRun(path, header).run(numbered)
-    except (KeyError, TypeError, AttributeError) as problem:
+    except ConfigError as problem:
+        raise TraceError(f"{path}: {problem}") from problem
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as problem:
         raise TraceError(f"{path}: not as golden files are: {problem!r}") from problem
 
 
 def _row_of(path: str, number: int, line: str) -> Row:
     try:
         row = json.loads(line)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise TraceError(f"{path}: line {number}: no JSON: {problem}") from problem
     if not isinstance(row, dict):
         raise TraceError(f"{path}: line {number}: expected a JSON object")
@@ -130,7 +133,9 @@ class _GoldenRun:
         return self.report
 
     def _diverge(self, number: int, what: str, expected: str, got: str) -> ReplayReport:
-        around = "; ".join(describe_chunk(chunk, 0) for chunk in self.machine.percpu.chunks.values())
+        around = "; ".join(
+            describe_chunk(chunk, 0) for chunk in self.machine.percpu.chunks.values()
+        )
         self.report.divergences.append(Divergence(number, number, what, expected, got, around))
         return self.report
 

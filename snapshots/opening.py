@@ -49,7 +49,7 @@ def read_machine_toml(path: Path) -> dict[str, object]:
     text = read_text(path, limit_bytes=TOML_BYTES_MAX)
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except ValueError as problem:  # TOMLDecodeError, and integers of more digits than Python takes
         raise InputError(f"{path}: no TOML: {problem}") from problem
     except RecursionError as problem:
         raise InputError(f"{path}: no TOML: nested too deeply") from problem

@@ -40,6 +40,7 @@ LATER_GAPS = 3
 LONGEST_GAPS = 6
 PAIR_FIRST = 14
 PAIR_SECOND = 40
+PAIR_LINES = 400  # both changes of a pair lie near the failure: pairs are many
 
 
 class Change(NamedTuple):
@@ -169,8 +170,9 @@ class OrderSearch:
                 best, best_reached = [change], reached
         if failure.kind == "state":
             return best
-        for first in tried[:PAIR_FIRST]:
-            for second in tried[:PAIR_SECOND]:
+        near = [change for change in tried if change.touched >= failure.at - PAIR_LINES]
+        for first in near[:PAIR_FIRST]:
+            for second in near[:PAIR_SECOND]:
                 if second is first or second.line == first.line:
                     continue
                 reached = self._reach([first, second], goal)

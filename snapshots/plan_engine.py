@@ -19,7 +19,7 @@ from kernel_sim.percpu.first_chunk import setup_first_chunk
 from kernel_sim.percpu.slots import ChunkSlots
 from kernel_sim.percpu.state import Dump, dump_chunk, dump_percpu, load_chunk, load_percpu
 from kernel_sim.percpu.unit_layout import AllocInfo
-from kernel_sim.primitives import Wish
+from kernel_sim.primitives import Wish, run_undisturbed
 
 PLAN_BASE_ADDR = 0xFFFF888000000000
 GFP_KERNEL = 0xCC0
@@ -84,7 +84,7 @@ class PlanEngine:
         """Allocate and return (chunk number, offset), or None if there is no room."""
         gfp = GFP_ATOMIC if is_atomic else GFP_KERNEL
         percpu = self.percpu
-        ptr = run_to_end(percpu.pcpu_alloc(cpu, size, align, reserved, gfp, ""))
+        ptr = run_undisturbed(percpu.pcpu_alloc(cpu, size, align, reserved, gfp, ""))
         if not ptr:
             return None
         addr = ptr + percpu.base_addr & (1 << 64) - 1
@@ -98,12 +98,12 @@ class PlanEngine:
         if chunk is None or off & 3 or not chunk.area_bits(off >> 2):
             return False
         ptr = chunk.base_addr + off - self.percpu.base_addr & (1 << 64) - 1
-        run_to_end(self.percpu.free_percpu(cpu, ptr))
+        run_undisturbed(self.percpu.free_percpu(cpu, ptr))
         return True
 
     def free_ptr(self, cpu: int, ptr: int) -> None:
         """Free the area at a __percpu pointer of the first unit. Raises DoubleFree."""
-        run_to_end(self.percpu.free_percpu(cpu, ptr))
+        run_undisturbed(self.percpu.free_percpu(cpu, ptr))
 
     def run_work(self, nr_stretches: int | None = None) -> None:
         """Run the background work, or go on with a run that was cut.
@@ -134,7 +134,7 @@ class PlanEngine:
     def force_create(self) -> int:
         """Make a chunk, as the log says, and return its number."""
         percpu = self.percpu
-        run_to_end(percpu.backing.pcpu_create_chunk(0, GFP_KERNEL))
+        run_undisturbed(percpu.backing.pcpu_create_chunk(0, GFP_KERNEL))
         chunk = percpu.chunks[percpu.next_number - 1]
         percpu.enlist(chunk)
         self.produced.clear()
@@ -144,7 +144,7 @@ class PlanEngine:
         """Drop a chunk, as the log says, with whatever is in it."""
         percpu = self.percpu
         percpu.delist(percpu.chunks[number])
-        run_to_end(percpu.backing.pcpu_destroy_chunk(0, percpu.chunks[number]))
+        run_undisturbed(percpu.backing.pcpu_destroy_chunk(0, percpu.chunks[number]))
         self.produced.clear()
 
     # -- moments -----------------------------------------------------------------------------------
@@ -178,14 +178,3 @@ class PlanEngine:
         if self.work_path is not None:
             self.work_path.close()
             self.work_path = None
-
-
-def run_to_end(path: Coroutine[Wish, None, object]) -> int:
-    """Run a kernel path that nobody disturbs to its end; every lock it wants is free."""
-    while True:
-        try:
-            wish = path.send(None)
-        except StopIteration as end:
-            return end.value if isinstance(end.value, int) else 0
-        if wish is not None:
-            wish.holder = 0

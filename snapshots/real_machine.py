@@ -231,8 +231,10 @@ def _distances(real: RealMachine, nr_nodes: int) -> list[list[int]]:
     rows = [list(node.distances) for node in real.nodes]
     for row in rows:
         row += [REMOTE_DISTANCE] * (nr_nodes - len(row))
-    for node in range(len(rows), nr_nodes):
-        rows.append([LOCAL_DISTANCE if other == node else REMOTE_DISTANCE for other in range(nr_nodes)])
+    rows += [
+        [LOCAL_DISTANCE if other == node else REMOTE_DISTANCE for other in range(nr_nodes)]
+        for node in range(len(rows), nr_nodes)
+    ]
     return rows
 
 

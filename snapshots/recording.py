@@ -165,6 +165,11 @@ class FileSource:
         named = self.reader.read(self.keyframes[number])
         if not isinstance(named, dict):
             raise RecordingError(f"{self.reader.path}: keyframe {number} is not a map of parts")
+        for name, blob in named.items():
+            if not isinstance(name, str) or not isinstance(blob, bytes):
+                raise RecordingError(
+                    f"{self.reader.path}: keyframe {number}: part {name!r} has no hash"
+                )
         return named
 
     def body(self, number: int) -> SegmentBody:
@@ -278,12 +283,16 @@ def _check_heads(
     for kind, entries in (("Keyframe", keyframes[: len(segments)]), ("Segment", segments)):
         numbers = [(entry.key.get("n"), entry.key.get("s")) for entry in entries]
         if numbers != [(number, head.first_step) for number, head in enumerate(heads)]:
-            raise RecordingError(f"{path}: the records {kind} are not one for each segment in order")
+            raise RecordingError(
+                f"{path}: the records {kind} are not one for each segment in order"
+            )
     following = SegmentHead(heads[0].first_step, 0, 0)
     for number, head in enumerate(heads):
         place = (head.first_step, head.first_input, head.first_event)
         if place != (following.first_step, following.first_input, following.first_event):
-            raise RecordingError(f"{path}: segment {number} does not begin where the one before ends")
+            raise RecordingError(
+                f"{path}: segment {number} does not begin where the one before ends"
+            )
         if head.last_step < head.first_step:
             raise RecordingError(f"{path}: segment {number} ends before it begins")
         following = SegmentHead(

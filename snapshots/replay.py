@@ -80,7 +80,7 @@ def is_golden_first_line(line: str) -> bool:
         return False
     try:
         return is_golden_header(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from kernel_sim.boot import boot
 from kernel_sim.errors import KernelSimError
 from kernel_sim.events import EVENT_NAMES, EventAt
 from kernel_sim.machine_state import dump_parts
@@ -29,6 +30,7 @@ def verify_recording(path: str | os.PathLike[str]) -> list[str]:
 
 def _run_again(opened: OpenRecording) -> list[str]:
     timeline = opened.timeline
+    timeline.machine = boot(opened.config)  # the one at hand was loaded from the first keyframe
     seen: list[EventAt] = []
     timeline.watch = seen.extend
     hashes = PartHashes()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgpack
@@ -186,13 +188,13 @@ def test_the_file_dumped_in_the_manual_is_read(path: Path) -> None:
 
 
 def test_the_python_in_the_manual_reads_a_recording(
-    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
 ) -> None:
     write_example(path)
-    monkeypatch.chdir(path.parent)
     (program,) = re.findall(r"```python\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(program, str(MANUAL), "exec"), {})
-    lines = capsys.readouterr().out.splitlines()
+    run = [sys.executable, "-c", program]
+    shown = subprocess.run(run, cwd=path.parent, capture_output=True, text=True, check=True)
+    lines = shown.stdout.splitlines()
     assert lines[0] == "{'seed': 5}"
     assert lines[1] == "Events {'step': 0} [0, 'pcpu_alloc']"
     assert [line.split()[0] for line in lines[4:]] == ["Blob", "Keyframe", "index", "trailer"]
