@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+from textual import events
+
 from snapshots.opening import Opened
 
 FIRST_FRAME = """
@@ -55,9 +57,12 @@ async def _keys(opened: Opened, nr_keys: int) -> list[float]:
         for index in range(nr_keys):
             key = "n" if index % 2 else "p"
             before = session.step
+            painted = asyncio.Event()
             start = time.perf_counter()
-            await pilot.press(key)
-            while session.step == before or app.is_moving:
+            app.post_message(events.Key(key, key))
+            while session.step == before or app.mover.is_moving:
                 await asyncio.sleep(0)
+            app.call_after_refresh(painted.set)
+            await painted.wait()
             times.append(1000 * (time.perf_counter() - start))
     return times

@@ -164,12 +164,22 @@ class MachineConfig:
             memory = [node.memory for node in self.nodes]
             addrs = find_group_addrs(info, self.topology(), memory)
             for group, addr in zip(info.groups, addrs, strict=True):
-                if addr is None:
+                node = self.topology().node_of_cpu[group.first_cpu]
+                if addr is None or not self._holds(node, addr):
                     raise table.error(
                         "first_chunk",
-                        f"no node has room for the group of CPU {group.first_cpu}; expected "
+                        f"node {node} has no room for the group of CPU {group.first_cpu}; expected "
                         f"{info.group_size_bytes(group)} bytes aligned to {info.atom_size_bytes}",
                     )
+
+    def _holds(self, node: int, addr: int) -> bool:
+        """Say whether a group of the node may lie at addr: on the node, or its CPUs are not there.
+
+        CPUs that are only possible have no node at boot, and their group lies on any.
+        """
+        if not any(cpu in self.cpus.present for cpu in self.nodes[node].cpus):
+            return True
+        return any(memory.contains(addr=addr, size_bytes=1) for memory in self.nodes[node].memory)
 
     def _check_group_phys(self, table: ConfigTable, info: AllocInfo) -> None:
         addrs = self.percpu.group_phys

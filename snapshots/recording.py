@@ -212,7 +212,10 @@ def open_recording(path: str | os.PathLike[str], branch: int = MAIN_BRANCH) -> O
 
 def _open(reader: RecordingReader, branch: int) -> OpenRecording:
     path = reader.path
-    warnings = [f"{path}: {reader.torn}"] if reader.torn else []
+    warnings: list[str] = []
+    if reader.torn is not None:
+        lost = f"{reader.torn.lost_bytes} bytes from there on are lost"
+        warnings.append(f"{path}: torn: {reader.torn.reason}; {lost}")
     config, machine = _machine_of(path, reader.header.fields)
     keyframes = _of_branch(reader, "Keyframe", branch)
     segments = _of_branch(reader, "Segment", branch)

@@ -19,6 +19,7 @@ POPULATION_FIELDS = (
     "populated pages", "nr_populated", "nr_empty_pop_pages", "all nr_populated", "all nr_empty_pop_pages",
 )  # fmt: skip
 NO_CHUNK = -9
+SHOWN_CHARS = 200
 
 
 class Difference(NamedTuple):
@@ -128,9 +129,21 @@ def _compare_chunk(
 def _unequal(chunk: str, pairs: Iterable[tuple[str, object, object]]) -> Iterator[Difference]:
     for field, want, got in pairs:
         if want != got:
-            yield Difference(chunk, field, _short(want), _short(got))
+            nr_equal = _nr_equal(want, got)
+            yield Difference(chunk, field, _short(want, nr_equal), _short(got, nr_equal))
 
 
-def _short(value: object) -> str:
+def _nr_equal(want: object, got: object) -> int:
+    """Return how many items two lists have in common at their beginning."""
+    if not isinstance(want, tuple) or not isinstance(got, tuple):
+        return 0
+    pairs = enumerate(zip(want, got, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(want), len(got)))
+
+
+def _short(value: object, nr_equal: int) -> str:
+    """Return a value in few words: of a long list what comes behind the part that is equal."""
     text = str(value)
-    return text if len(text) <= 200 else text[:197] + "..."
+    if len(text) > SHOWN_CHARS and isinstance(value, tuple):
+        text = f"after {nr_equal} equal ones {value[nr_equal:]}"
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 3] + "..."

@@ -28,8 +28,8 @@ from kernel_sim.machine_state import Parts, dump_parts, load_parts
 from snapshots.errors import RecordingError
 from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
 
-KEYFRAME_EVERY_INPUTS = 2048
-MOMENT_EVERY_INPUTS = 256
+KEYFRAME_EVERY_INPUTS = 1024
+MOMENT_EVERY_INPUTS = 128
 MOMENTS_MAX = 96
 BODIES_MAX = 24
 NO_LIMIT = 1 << 62
@@ -212,9 +212,6 @@ class Timeline:
         if self.sink is not None:
             self.sink.segment(number, head, self.keyframe_parts(number), packed)
         self.store.packed.append(packed)
-        self.bodies[number] = self.open_body
-        if len(self.bodies) > BODIES_MAX:
-            self.bodies.pop(next(iter(self.bodies)))
         self.open_body = SegmentBody(waiting, [])
         self.heads.append(
             SegmentHead(self.machine.step, self.next_input, self.nr_events, len(waiting))
@@ -247,7 +244,11 @@ class Timeline:
         while machine.step < until:
             limit = until
             if self.next_input < self.nr_inputs:
-                given = self.input_at(self.next_input)
+                offset = self.next_input - self.heads[-1].first_input
+                if offset >= 0:
+                    given = self.open_body.inputs[offset]
+                else:
+                    given = self.input_at(self.next_input)
                 if given.step <= machine.step:
                     self._hand_over(given)
                     continue

@@ -234,13 +234,18 @@ class Chunk:
         at = block.promote_scan_hint()
         block.right_free = 0
         free = (self.alloc_map[index] ^ BLOCK_MASK) >> at
+        known = block.contig_hint
         while free:
-            gap = trailing_zeros(free)
+            gap = (free & -free).bit_length() - 1
             at += gap
             free >>= gap
-            run = trailing_zeros(~free)
-            block.update(at, at + run)
-            at += run
+            run = (~free & (free + 1)).bit_length() - 1
+            end = at + run
+            if run >= known or not at or end == BLOCK_BITS:
+                block.update(at, end)
+                known = block.contig_hint
+            # A shorter run behind the contig hint, touching no edge, would change nothing.
+            at = end
             free >>= run
 
     def _refresh_chunk(self, bit: int) -> None:

@@ -74,7 +74,7 @@ def test_the_early_size_of_the_release_reaches_the_layout() -> None:
 def test_the_topology_is_that_of_the_tables() -> None:
     config = machine(
         cpus={"possible": "0-2,4", "present": "0-2", "online": "0"},
-        node=[{"cpus": "0,4", "memory_mib": 64}, {"cpus": "1-2"}],
+        node=[{"cpus": "0,4", "memory_mib": 64}, {"cpus": "1-2", "memory_mib": 64}],
         numa={"distances": [[10, 21], [20, 10]]},
     )
     topology = config.topology()
@@ -148,9 +148,16 @@ def test_mib_are_written_as_the_ranges_they_stand_for() -> None:
     ]
 
 
-def test_a_group_may_lie_on_another_node_when_its_own_has_no_memory() -> None:
-    config = machine(node=[{"cpus": "0-1"}, {"cpus": "2-3"}, {"memory_mib": 8}])
+def test_a_group_of_cpus_that_are_not_there_may_lie_on_another_node() -> None:
+    nodes = [{"cpus": "0-1", "memory_mib": 64}, {"cpus": "2-3"}]
+    config = machine(cpus={"possible": "0-3", "present": "0-1"}, node=nodes)
     assert len(config.alloc_info().groups) == 2
+
+
+def test_a_node_without_memory_for_its_first_chunk_is_refused() -> None:
+    for memory in ({}, {"memory_mib": 1}):
+        nodes = [{"cpus": "0-1", "memory_mib": 64}, {"cpus": "2-3", **memory}]
+        assert "node 1 has no room for the group of CPU 2" in refused(node=nodes)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +174,7 @@ def test_a_group_may_lie_on_another_node_when_its_own_has_no_memory() -> None:
          "[percpu] first_chunk: needs 262164 pages; expected more memory than 32768 pages"),
         ({"percpu": {"backend": "km"}}, '[percpu] backend: "km" with 2 groups; expected one group'),
         ({"percpu": {"static_bytes": 1 << 28}},
-         "[percpu] first_chunk: no node has room for the group of CPU 0; expected 541065216 bytes "
+         "[percpu] first_chunk: node 0 has no room for the group of CPU 0; expected 541065216 bytes "
          "aligned to 2097152"),
         ({"percpu": {"group_phys": ["0x0"]}},
          "group_phys: 1 addresses; expected one for each of the 2 groups"),

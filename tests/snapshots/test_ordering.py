@@ -161,12 +161,10 @@ def test_cpus_that_took_turns_while_the_clock_stood_still(kernel: LoggedKernel) 
 def test_what_nothing_explains_is_a_divergence_and_is_taken_over(
     kernel: LoggedKernel, holes: list[TraceEvent]
 ) -> None:
-    moved = kernel.alloc(64)[-1]
-    line_no = kernel.print(moved._replace(off=1024, ptr=moved.ptr + 1024 - moved.off))
+    last = holes[-1]
+    line_no = kernel.print(last._replace(off=1024, ptr=last.ptr + 1024 - last.off))
     kernel.engine.percpu.adopt_area(0, 1024, 64)
-    kernel.engine.free(0, 0, moved.off)
     kernel.print(*(kernel.alloc(64)[-1] for _ in range(3)), after_us=100)
-    kernel.print(*kernel.work(), after_us=100)
     search = kernel.search()
     plan = search.plan()
     found = plan.divergences

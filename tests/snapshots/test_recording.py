@@ -485,7 +485,7 @@ def test_a_config_of_a_newer_kernel_is_refused_as_a_recording(
     tmp_path: Path, pieces: Pieces
 ) -> None:
     with_config(kernel={"version": "99.1"})(pieces)
-    with pytest.raises(RecordingError, match="99.1"):
+    with pytest.raises(RecordingError, match=r"99\.1"):
         open_recording(pieces.write(tmp_path / "newer.kms"))
 
 
@@ -494,7 +494,7 @@ def test_an_input_that_no_machine_takes_is_named_with_its_step(
 ) -> None:
     with_input((0, "format_disk", 0, [], 0, ""))(pieces)
     opened = open_recording(pieces.write(tmp_path / "hostile.kms"))
-    with pytest.raises(ConfigError, match="format_disk.*neither a call nor a knob"):
+    with pytest.raises(ConfigError, match=r"format_disk.*neither a call nor a knob"):
         opened.timeline.seek(NO_LIMIT)
     opened.reader.close()
 

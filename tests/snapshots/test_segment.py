@@ -107,7 +107,7 @@ def test_marks_are_chunks_that_came_and_went_and_failures() -> None:
     ],
 )
 def test_what_is_no_segment_is_refused(data: bytes) -> None:
-    with pytest.raises(RecordingError, match="segment|body"):
+    with pytest.raises(RecordingError, match=r"segment|body"):
         unpack_segment(data)
 
 

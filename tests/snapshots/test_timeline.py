@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -263,7 +264,7 @@ def test_segments_are_closed_and_each_begins_later_than_the_one_before() -> None
         timeline = recorded(small_config(cpus=4), BUSY)
     heads = timeline.heads
     assert len(heads) > 5
-    for before, after in zip(heads, heads[1:], strict=False):
+    for before, after in pairwise(heads):
         assert before.first_step < after.first_step == before.last_step
         assert after.first_input == before.first_input + before.nr_inputs
         assert after.first_event == before.first_event + before.nr_events
