@@ -39,6 +39,7 @@ class Call:
     nr_lock_waits: int = (
         0  # how often it asked for a lock: where it stands, for whoever holds it there
     )
+    park_at: int = 0  # asking for a lock for the so-manieth time parks it; 0: never
     parked: bool = False
     done: bool = False
     result: object = None
@@ -59,7 +60,8 @@ class Call:
         """Return where the call stands as plain data, for a digest taken in its midst."""
         waits_for = self.wish.name if self.wish else ""
         return (
-            self.name, self.args, self.context, self.nr_resumed, waits_for, self.parked, self.frames(),
+            self.name, self.args, self.context, self.nr_resumed, waits_for, self.park_at, self.parked,
+            self.frames(),
         )  # fmt: skip
 
 

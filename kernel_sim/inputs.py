@@ -2,7 +2,7 @@
 
     a call      any name of calls.py: given to a CPU, runs there step by step
     a knob      kworker      the kworker of a CPU runs the balance work now
-                run_to_lock  run a CPU until its call has asked for a lock that often, then park it there
+                run_to_lock  let a CPU's call be parked when it asks for a lock for the n-th time
                 unpark       let the parked call go on
                 fail_pages   give out that many pages more, then none; -1: never fail
                 async_work   switch the background work on or off, as a subsys_initcall does
@@ -62,8 +62,7 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
 
 
 def _run_to_lock(machine: Machine, cpu: int, nr_lock_waits: int) -> None:
-    """Run one CPU alone to its nr_lock_waits-th wish for a lock and hold it there, unless it ends before."""
-    machine.run_to_lock(cpu, nr_lock_waits)
+    machine.park_at_lock(cpu, nr_lock_waits)
 
 
 def _unpark(machine: Machine, cpu: int) -> None:

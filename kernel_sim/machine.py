@@ -170,18 +170,15 @@ class Machine:
                 self._run_alone(self.cpus[self.scheduler.pick(runnable)], self.step + 1)
         return bool(self.active)
 
-    def run_to_lock(self, cpu: int, nr_lock_waits: int) -> None:
-        """Run one CPU alone until its call has asked for a lock that often, and park it there.
+    def park_at_lock(self, cpu: int, nr_lock_waits: int) -> None:
+        """Let the CPU's call be parked when it asks for a lock for the nr_lock_waits-th time.
 
-        A call that ends or must wait before that is not parked.
+        A call that ends before that is not parked; one that has asked as often is parked at once.
         """
-        owner = self.cpus[cpu]
-        call = owner.current
-        while call is not None and not call.done and owner.is_runnable() and self.fault is None:
-            if call.nr_lock_waits >= nr_lock_waits:
-                call.parked = True
-                return
-            self._run_alone(owner, self.step + 1)
+        call = self.cpus[cpu].current
+        if call is not None:
+            call.park_at = nr_lock_waits
+            call.parked = call.wish is not None and call.nr_lock_waits >= nr_lock_waits
 
     def run_call(self, call: Call) -> object:
         """Run until the call is done and return its result.
@@ -224,6 +221,9 @@ class Machine:
                 return
             if wish is not None:
                 call.nr_lock_waits += 1
+                if call.nr_lock_waits == call.park_at:
+                    call.parked = True
+                    return
 
     def _finish(self, cpu: Cpu, call: Call, result: object) -> None:
         call.done, call.result, call.path = True, result, None

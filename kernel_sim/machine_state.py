@@ -21,6 +21,7 @@ from typing import TypeAlias, cast
 
 from kernel_sim.errors import InvariantBroken, KernelBug
 from kernel_sim.machine import Machine, Work
+from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.mm.page_alloc import PageAllocator, PageAllocatorState
 from kernel_sim.mm.vmalloc import VmallocSpace, VmallocState
 from kernel_sim.percpu.chunk import Chunk
@@ -175,7 +176,9 @@ def _load_frames(machine: Machine, parts: Parts) -> None:
             pfn = int(name[6:])
             wanted[pfn] = None
             if pfn in written or pfn not in memory.frames or cache.get(name) is not part:
-                memory.frames[pfn] = bytearray(cast("bytes", part))
+                if not isinstance(part, bytes) or len(part) != PAGE_SIZE_BYTES:
+                    raise KernelBug(f"{name} is no page of bytes")
+                memory.frames[pfn] = bytearray(part)
     for pfn in [pfn for pfn in memory.frames if pfn not in wanted]:
         del memory.frames[pfn]
     memory.take_changed()

@@ -232,7 +232,7 @@ class LogReplay:
         # The mutex and the first hold of the lock are two wishes; the cut is at the next but number.
         timeline.give("run_to_lock", cpu, (action.number + 2,), line_no, "kworker")
         self.seen.clear()
-        timeline.advance(timeline.step + 1)
+        timeline.advance(NO_LIMIT)
 
     def _work_resume(self, action: Action) -> None:
         for cpu, owner in self.timeline.machine.cpus.items():

@@ -40,6 +40,8 @@ LATER_GAPS = 3
 LONGEST_GAPS = 6
 PAIR_FIRST = 14
 PAIR_SECOND = 40
+SEARCHED_DIVERGENCES_MAX = 12  # so many that nothing explained: another machine, another allocator
+WALKED_LINES_MAX = 1_000_000  # in trying; some 15 seconds
 PAIR_LINES = 400  # both changes of a pair lie near the failure: pairs are many
 
 
@@ -102,6 +104,7 @@ class OrderSearch:
         self.kept: dict[int, tuple[Change, Failure]] = {}  # by line; a later choice replaces
         self.divergences: list[Divergence] = []
         self.nr_tried = 0
+        self.nr_walked = 0  # lines, in trying
         self.walk_moment = 0  # the recorded state at which the walk failed
 
     def plan(self) -> Plan:
@@ -155,6 +158,9 @@ class OrderSearch:
         self._go_back(self.choices, touched)
 
     def _search(self, failure: Failure) -> list[Change]:
+        """Return the changes that help best; a log that nothing explains is not searched for ever."""
+        if len(self.divergences) >= SEARCHED_DIVERGENCES_MAX or self.nr_walked >= WALKED_LINES_MAX:
+            return []
         asked = dict(self.walk.asked)
         emptied = [at for at in self.walk.emptied if at <= failure.at]
         goal = min(failure.at + 1 + LOOKAHEAD, len(self.order.lines))
@@ -166,6 +172,8 @@ class OrderSearch:
             reached = self._reach([change], goal)
             if reached >= goal:
                 return [change]
+            if self.nr_walked >= WALKED_LINES_MAX:
+                return best
             if reached > best_reached:
                 best, best_reached = [change], reached
         if failure.kind == "state":
@@ -178,6 +186,8 @@ class OrderSearch:
                 reached = self._reach([first, second], goal)
                 if reached >= goal:
                     return [first, second]
+                if self.nr_walked >= WALKED_LINES_MAX:
+                    return best
                 if reached > best_reached:
                     best, best_reached = [first, second], reached
         return best
@@ -191,7 +201,9 @@ class OrderSearch:
         touched = min(change.touched for change in changes)
         self._stand_before(touched, forget=False)
         self.walk.choose(choices)
+        start = self.walk.state.position
         failure = self.walk.run(goal)
+        self.nr_walked += self.walk.state.position - start
         return goal if failure is None else failure.at
 
     def _go_back(self, choices: Choices, touched: int) -> None:

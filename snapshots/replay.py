@@ -21,7 +21,7 @@ from kernel_sim.errors import ConfigError
 from snapshots.allocator_state import AllocatorState
 from snapshots.completeness import Completeness, judge, lost_by_tracer
 from snapshots.early_allocs import EarlyAlloc, early_allocs_for, parse_early_allocs
-from snapshots.errors import InputError
+from snapshots.errors import InputError, TraceError
 from snapshots.ftrace import parse_trace
 from snapshots.golden_replay import is_golden_header, replay_golden
 from snapshots.guess import guess_mapping
@@ -37,7 +37,7 @@ from snapshots.real_machine import (
 from snapshots.report import ReplayReport
 from snapshots.text_source import read_lines
 from snapshots.timeline import SegmentSink
-from snapshots.trace_log import TraceLog, pcpu_base_addr_from
+from snapshots.trace_log import TraceLog, pcpu_base_addr_from, possible_cpus_from
 
 Mapped = Mapping[str, object]
 
@@ -130,6 +130,10 @@ def replay_log(
         mapping = dict(job.mapping)
         mapping["work"] = {"mode": "scripted"}
     config = MachineConfig.from_mapping(mapping, where=job.path)
+    contradiction = _contradiction(config, job.log)
+    if contradiction:
+        job.reasons.append(contradiction)
+        config = MachineConfig.from_mapping(guess_mapping(job.log, base), where=job.path)
     config = _with_real_places(config, job.log, base)
     early = job.early if job.early is not None else early_allocs_for(config.kernel.version)
     unit_bytes = config.alloc_info().unit_size_bytes
@@ -145,6 +149,47 @@ def replay_log(
         completeness.reasons.append(late)
         return _observe(job, config, completeness, sink)
     return run.run()
+
+
+def _contradiction(config: MachineConfig, log: TraceLog) -> str:
+    """Say so if the log cannot be this machine's: it tells how many CPUs are possible."""
+    nr_possible = len(config.cpus.possible)
+    cpus = {event.cpu: event.line_no for event in log.events if event.cpu is not None}
+    strange = [cpu for cpu in cpus if cpu not in config.cpus.possible]
+    if strange:
+        return (
+            f"another machine: line {cpus[strange[0]]} is of CPU {strange[0]}, which {config.name}"
+            f" does not have ({nr_possible} possible CPUs)"
+        )
+    misplaced = _misplaced(config, log)
+    if misplaced:
+        return misplaced
+    try:
+        counted = possible_cpus_from(log.events, nr_online=log.nr_cpus)
+    except TraceError:
+        return ""
+    if counted is None or counted == nr_possible:
+        return ""
+    return f"another machine: by bytes_alloc {counted} CPUs are possible, {config.name} has {nr_possible}"
+
+
+def _misplaced(config: MachineConfig, log: TraceLog) -> str:
+    """Say so if the chunks of the first unit begin elsewhere than this machine's sizes put them."""
+    base = pcpu_base_addr_from(log.events)
+    if base is None:
+        return ""
+    info = config.alloc_info()
+    regions = [region for region in (info.reserved_region(), info.dynamic_region()) if region]
+    places = {base + region.base_offset_bytes for region in regions}
+    for event in log.events:
+        inside = base <= event.base_addr < base + info.size_sum_bytes
+        if event.kind in ("alloc", "free") and inside and event.base_addr not in places:
+            return (
+                f"another machine: line {event.line_no} has a chunk of the first unit at offset"
+                f" {event.base_addr - base:#x}, which static and reserved size of {config.name}"
+                f" do not give"
+            )
+    return ""
 
 
 def _observe(

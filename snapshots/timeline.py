@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kernel_sim.call import Call
-from kernel_sim.errors import KernelSimError
+from kernel_sim.errors import KernelBug, KernelSimError
 from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
@@ -97,6 +97,7 @@ class Timeline:
         self.bodies: dict[int, SegmentBody] = {}
         self.calls: dict[int, Call] = {}  # calls under way, by input number
         self.watch: Callable[[list[EventAt]], None] | None = None  # sees all events, known ones too
+        self.holder = [self]  # who moved the machine last, shared by all branches
         self.must_reload = False  # somebody else has used the machine
         self.is_foreign = False  # it came from a file, which may say anything
 
@@ -202,7 +203,8 @@ class Timeline:
         nr_given = self.next_input - head.first_input
         if not nr_given:
             return  # all its inputs wait for this very step: a segment of no length is none
-        waiting = self.open_body.inputs[nr_given:]  # to be handed over behind the keyframe
+        step = self.machine.step  # those that still wait are handed over behind the keyframe
+        waiting = [given._replace(step=step) for given in self.open_body.inputs[nr_given:]]
         del self.open_body.inputs[nr_given:]
         head.nr_inputs = nr_given
         head.last_step = self.machine.step
@@ -225,6 +227,8 @@ class Timeline:
 
         Raises ConfigError or, for a run from a file, RecordingError if an input cannot be taken.
         """
+        if self.holder[0] is not self:
+            raise KernelBug("another branch has moved the machine; seek a step of this one first")
         try:
             return self._advance(until)
         except Exception as problem:
@@ -309,7 +313,7 @@ class Timeline:
         target = min(max(step, self.first_step), self.end_step)
         machine = self.machine
         start = self._nearest(target)
-        if machine.step > target or start.step > machine.step or self.must_reload:
+        if machine.step > target or start.step > machine.step or self.is_stale:
             self._load(start)
         while machine.step < target:
             yield machine.step
@@ -328,6 +332,12 @@ class Timeline:
             )
         self.next_input = start.input_index
         self.must_reload = False
+        self.holder[0] = self
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the machine does not stand on this branch: another one has moved it."""
+        return self.must_reload or self.holder[0] is not self
 
     def _nearest(self, step: int) -> Moment:
         index = bisect_right(self.moments, step, key=lambda kept: kept.step) - 1
@@ -336,7 +346,7 @@ class Timeline:
         if index >= 0 and self.moments[index].step >= head.first_step:
             return self.moments[index]
         here = self.machine.step
-        if head.first_step <= here <= step and not self.must_reload:
+        if head.first_step <= here <= step and not self.is_stale:
             return Moment(head.first_step, head.first_input, {})  # the machine is nearer already
         return Moment(head.first_step, head.first_input, self.keyframe_parts(number))
 
@@ -368,6 +378,7 @@ class Timeline:
         branch.calls = {}
         branch.store = InMemory()
         branch.source = _Shared(self)
+        branch.holder[0] = branch
         branch.nr_from_source = number
         branch.store.keyframes.append(self.keyframe_parts(number))
         branch.sink = None

@@ -310,7 +310,11 @@ class Walk:
             return
         state.asked_at = position
         chosen = self.choices.work.get(position)
-        state.moment = max(chosen.at if chosen else self.order.lines[position].run_end, at)
+        lines = self.order.lines
+        gap = lines[position].run_end
+        if chosen is None and gap == len(lines) - 1:
+            gap = NEVER  # the log ends before the gap: nothing tells whether the work ran
+        state.moment = max(chosen.at if chosen else gap, at)
         self.asked[position] = state.moment
 
     def _work_if_due(self, at: int) -> Failure | None:

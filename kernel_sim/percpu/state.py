@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias, cast
 
+from kernel_sim.errors import KernelBug
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import BLOCK_BITS, MdBlock, MdRow
@@ -58,6 +59,10 @@ def load_chunk(dump: Dump) -> Chunk:
     """Return the chunk that dump_chunk() described."""
     scalars, populated, md_row, rows, alloc_map, bound_map, data = dump
     named = dict(zip(CHUNK_SCALARS, cast("tuple[int, ...]", scalars), strict=True))
+    if len(cast("bytes", populated)) != named["nr_pages"] // 8 + 1:
+        raise KernelBug(
+            f"the dump of a chunk claims {named['nr_pages']} pages and has not their bits"
+        )
     chunk = Chunk.fresh(
         number=named["number"], base_addr=named["base_addr"], nr_pages=named["nr_pages"]
     )

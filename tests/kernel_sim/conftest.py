@@ -96,7 +96,10 @@ class SmallKernel:
         self.call("free_percpu", ptr, cpu=cpu)
 
     def knob(self, name: str, *args: Any, cpu: int = 0) -> Call | None:
-        return apply_input(self.machine, Input(self.machine.step, name, cpu, args))
+        call = apply_input(self.machine, Input(self.machine.step, name, cpu, args))
+        if name == "run_to_lock":
+            self.machine.run(self.machine.step + 10_000)
+        return call
 
     def balance(self, *, cpu: int = 0) -> None:
         """Run the background work once."""

@@ -40,6 +40,6 @@ def test_progress_tells_every_preemption_point_apart() -> None:
         call.wish = call.path.send(None)
         call.nr_resumed += 1
         seen.append(call.progress())
-    assert seen[2] == ("outer", (1, "x"), "irq", 2, "l", False, ("inner", "outer"))
+    assert seen[2] == ("outer", (1, "x"), "irq", 2, "l", 0, False, ("inner", "outer"))
     assert len(dict.fromkeys(seen)) == 3
     call.path.close()

@@ -5,7 +5,10 @@ The model knows no keyframe and no segment: it boots a machine and gives it the 
 
 from __future__ import annotations
 
+import copy
 import gzip
+import math
+import random
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -222,9 +225,9 @@ def log_of(events: Sequence[TraceEvent], *, timed: bool = True) -> TraceLog:
 
 
 def plain_lines(path: Path) -> list[str]:
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
-        return file.readlines()
+    data = path.read_bytes()
+    text = gzip.decompress(data) if path.suffix == ".gz" else data
+    return text.decode().splitlines(keepends=True)
 
 
 # -- recordings, taken apart and put together -----------------------------------------------------------
@@ -278,6 +281,43 @@ class Pieces:
         named = cast("dict[str, bytes]", self.records[place][2])
         self.set(place, body=named | {name: bytes(blob)})
         self.records.insert(0, ("Blob", blob_key(blob), packed))
+
+
+JUNK: list[object] = [
+    None, True, -1, 0, 1, 7, 1 << 62, (1 << 63) - 1, -(1 << 63), 3.5, math.nan, math.inf, "", "x",
+    "chunk.9", "pcpu_alloc", b"", b"x" * 16, [], [1], [[]], {}, {"a": 1}, {1: 2},
+]  # fmt: skip
+
+
+def places_in(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    found = [path]
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            found += places_in(inner, (*path, key))
+    return found
+
+
+def mutated(value: object, chance: random.Random) -> object:
+    """One thing in a value of builtin types changed: another value, gone, twice, a little more."""
+    value = copy.deepcopy(value)
+    path = chance.choice(places_in(value))
+    if not path:
+        return chance.choice(JUNK)
+    inner: object = value
+    for key in path[:-1]:
+        inner = cast("dict[object, object]", inner)[key]
+    holder, key = cast("dict[object, object]", inner), path[-1]
+    how = chance.choice(["set", "set", "set", "gone", "twice", "bump"])
+    if how == "gone":
+        del holder[key]
+    elif how == "twice" and isinstance(inner, list):
+        inner.insert(cast("int", key), inner[cast("int", key)])
+    elif how == "bump" and isinstance(holder[key], int):
+        holder[key] = cast("int", holder[key]) + chance.choice([-4096, -1, 1, 8, 4096])
+    else:
+        holder[key] = chance.choice(JUNK)
+    return value
 
 
 # -- a kernel whose log is known to be true ---------------------------------------------------------------

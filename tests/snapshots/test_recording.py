@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,7 @@ from tests.snapshots.conftest import (
     Pieces,
     events_of,
     inputs_of,
+    mutated,
     play,
     recorded,
     short_segments,
@@ -40,10 +40,6 @@ from tests.snapshots.conftest import (
 
 FIXTURES = Path(__file__).parents[1] / "recordings"
 CONFIG = small_config(cpus=3, nodes=2)
-JUNK: list[object] = [
-    None, True, -1, 0, 1, 7, 1 << 62, (1 << 63) - 1, -(1 << 63), 3.5, math.nan, math.inf, "", "x",
-    "chunk.9", "pcpu_alloc", b"", b"x" * 16, [], [1], [[]], {}, {"a": 1}, {1: 2},
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +264,13 @@ def with_config(**changed: object) -> Callable[[Pieces], None]:
     return change
 
 
+def with_vast_chunk(pieces: Pieces) -> None:
+    place = last(pieces, "Keyframe")
+    chunk = cast("list[list[int]]", pieces.part(place, "chunk.0"))
+    chunk[0][2] = 1 << 40  # nr_pages
+    pieces.set_part(place, "chunk.0", msgpack.packb(chunk))
+
+
 HOSTILE: dict[str, Callable[[Pieces], None]] = {
     "no config": lambda pieces: pieces.header.clear(),
     "config is no map": lambda pieces: pieces.header.update(config=[1]),
@@ -334,6 +337,9 @@ HOSTILE: dict[str, Callable[[Pieces], None]] = {
     "clock of texts": with_part("clock", ["a", "b", "c", "d", "e"]),
     "chunk without bits": with_part("chunk.0", []),
     "frames are numbers": with_part("frame.0", 5),
+    "frame of vast size": with_part("frame.0", 1 << 40),
+    "frame of a few bytes": with_part("frame.0", b"few"),
+    "chunk of vast size": with_vast_chunk,
     "frame of no number": with_part("frame.x", b"\0" * 4096),
     "chunk of no number": with_part("chunk.x", []),
     "pages are a list": with_part("pages", [1, 2]),
@@ -375,37 +381,6 @@ def test_inputs_at_impossible_steps_do_no_harm(
         except KernelSimError:
             told = True
     assert told
-
-
-def places_in(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    found = [path]
-    if isinstance(value, dict | list):
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, inner in pairs:
-            found += places_in(inner, (*path, key))
-    return found
-
-
-def mutated(value: object, chance: random.Random) -> object:
-    """One thing in a value of builtin types changed: another value, gone, twice, a little more."""
-    value = copy.deepcopy(value)
-    path = chance.choice(places_in(value))
-    if not path:
-        return chance.choice(JUNK)
-    inner: object = value
-    for key in path[:-1]:
-        inner = cast("dict[object, object]", inner)[key]
-    holder, key = cast("dict[object, object]", inner), path[-1]
-    how = chance.choice(["set", "set", "set", "gone", "twice", "bump"])
-    if how == "gone":
-        del holder[key]
-    elif how == "twice" and isinstance(inner, list):
-        inner.insert(cast("int", key), inner[cast("int", key)])
-    elif how == "bump" and isinstance(holder[key], int):
-        holder[key] = cast("int", holder[key]) + chance.choice([-4096, -1, 1, 8, 4096])
-    else:
-        holder[key] = chance.choice(JUNK)
-    return value
 
 
 def mutate(pieces: Pieces, chance: random.Random) -> None:

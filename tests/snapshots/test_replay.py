@@ -62,13 +62,28 @@ def test_a_folder_a_log_with_its_boot_messages_and_a_golden_file_are_told_apart(
     assert (report.kind, report.mode, report.divergences) == ("machine", "predicted", [])
 
 
-def test_a_machine_given_beside_a_log_is_used(tmp_path: Path) -> None:
+def bare_log(tmp_path: Path) -> Path:
     path = tmp_path / "trace.txt"
     path.write_text("".join(plain_lines(FORMATS / "trace.txt.gz")))
+    return path
+
+
+def test_a_machine_given_beside_a_log_is_used(tmp_path: Path) -> None:
     machine = tomllib.loads((EXAMPLES / "up1.toml").read_text())
-    report = replay_path(path, machine)
+    machine |= {"name": "two", "cpus": {"possible": "0-1"}}
+    report = replay_path(bare_log(tmp_path), machine)
     assert report.timeline is not None
-    assert len(report.timeline.machine.cpus) == 1
+    assert report.timeline.machine.config.name == "two"
+    assert not any("the machine is not known" in note for note in report.notes)
+
+
+def test_a_machine_that_the_log_contradicts_is_not_used(tmp_path: Path) -> None:
+    machine = tomllib.loads((EXAMPLES / "up1.toml").read_text())
+    report = replay_path(bare_log(tmp_path), machine)
+    assert report.mode == "observed"
+    assert report.notes
+    assert report.timeline is not None
+    assert len(report.timeline.machine.cpus) == 2
 
 
 def test_a_machine_that_cannot_be_is_refused() -> None:
