@@ -28,7 +28,7 @@ from kernel_sim.machine_state import Parts, dump_parts, load_parts
 from snapshots.errors import RecordingError
 from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
 
-KEYFRAME_EVERY_INPUTS = 1024
+KEYFRAME_EVERY_INPUTS = 1536
 MOMENT_EVERY_INPUTS = 128
 MOMENTS_MAX = 96
 BODIES_MAX = 24

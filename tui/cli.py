@@ -10,7 +10,21 @@ never as a traceback. What takes long to load is loaded by the command that need
 
 from __future__ import annotations
 
+from tui.interrupt import (
+    INTERRUPTED,
+    end,
+    end_on_interrupt,
+    ends_on_interrupt,
+    interruptible,
+    is_command,
+    no_more_interrupts,
+)
+
+if is_command(__name__):
+    end_on_interrupt()  # also while all that follows is loaded
+
 import difflib
+import gc
 import json
 import os
 import sys
@@ -32,9 +46,9 @@ if TYPE_CHECKING:
 GOOD: Final = 0
 FOUND: Final = 1  # a fault, a divergence, a check that failed
 BAD_INPUT: Final = 2
-INTERRUPTED: Final = 130
 READER_GONE: Final = 141
 NAME: Final = "kmemscope"
+GARBAGE_AFTER: Final = 50_000  # allocations between two looks
 EXAMPLE: Final = Path("machines") / "numa2-4cpu.toml"
 DEMO: Final = Path("demo.kms")  # a real machine's run, opened when no file is named
 STDIN: Final = "-"
@@ -60,6 +74,8 @@ def _one_line_errors() -> Iterator[None]:
     except MemoryError as problem:
         raise _ended("there is not enough memory for this", BAD_INPUT) from problem
     except KeyboardInterrupt as problem:
+        if ends_on_interrupt():
+            end()
         raise _ended("interrupted", INTERRUPTED) from problem
     except (ValueError, LookupError, TypeError, ArithmeticError, AssertionError) as problem:
         if os.environ.get(SHOW_TRACEBACK):
@@ -103,7 +119,7 @@ class Door(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Carry out a verb; errors become a line and an exit code."""
         with _one_line_errors():
-            return super().invoke(ctx)
+            return interruptible(lambda: super(Door, self).invoke(ctx))
 
 
 app = typer.Typer(
@@ -128,6 +144,8 @@ FileArgument = Annotated[
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    # A run makes millions of small tuples and hardly a cycle: look for garbage less often.
+    gc.set_threshold(GARBAGE_AFTER, 20, 50)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -137,7 +155,9 @@ def main() -> None:
         _discard_stdout()
         sys.exit(READER_GONE)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        end()
+    finally:
+        no_more_interrupts()
 
 
 def _show_version(wanted: bool) -> None:
@@ -361,18 +381,17 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print a view at a position: chunks, areas 1, whatis 0x…, walk 0x…, stats, log …"""
-    import asyncio
     import shlex
 
     from tui.debugger.commands.looking import view_names
-    from tui.debugger.console import answer
+    from tui.debugger.console import answer_now
     from tui.debugger.errors import CommandError
 
     if view not in view_names():
         raise CommandError(f"{view!r} is no view; there are: {' '.join(view_names())}")
     session = _session(file, machine)
     session.go_now(session.position(at))
-    text, ok = asyncio.run(answer(session, shlex.join([view, *(arguments or ())]), as_json))
+    text, ok = answer_now(session, shlex.join([view, *(arguments or ())]), as_json)
     typer.echo(text)
     raise typer.Exit(GOOD if ok else FOUND)
 

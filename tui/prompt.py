@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
 
-from tui.debugger.console import answer, complete
+from tui.debugger.console import answer_now, complete
 from tui.debugger.errors import CommandError
 from tui.debugger.render import printable
 from tui.debugger.session import Session
@@ -36,7 +35,7 @@ def prompt_loop(session: Session) -> None:
 
 def _carry_out(session: Session, line: str) -> None:
     try:
-        text, _ = asyncio.run(answer(session, line))
+        text, _ = answer_now(session, line)
     except CommandError as problem:
         text = printable(str(problem))
     except KeyboardInterrupt:

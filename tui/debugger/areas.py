@@ -47,11 +47,11 @@ def area_owner(session: Session, chunk_base: int, off: int) -> tuple[EventAt | N
 
 
 def birth_facts(session: Session, chunk_base: int, off: int) -> list[tuple[str, Cell]]:
-    """Return call site, task, born step and log line of a live area."""
+    """Return call site, task, born step and log line of a live area, as far as they are known."""
     last = session.births.last_event(session.timeline, chunk_base, off)
-    if last is None:
+    if last is None and session.births.is_from_before(session.timeline, chunk_base, off):
         return [("call_site", BEFORE_RECORD)]
-    if not isinstance(last.event, PercpuAllocPercpu):
+    if last is None or not isinstance(last.event, PercpuAllocPercpu):
         return [("call_site", UNDER_WAY)]
     given = input_of(session.timeline, last)
     facts: list[tuple[str, Cell]] = [

@@ -5,21 +5,25 @@
 
 A place is base_addr + off of an allocation or a free; chunks do not overlap, so it names an area.
 Older segments are indexed when a search first gets to them, and the index stays: the next search is
-a lookup.
+a lookup. What was there when the record began has no event; the first keyframe knows it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import TypeAlias, cast
 
 from kernel_sim.events import EventAt, PercpuAllocPercpu, PercpuFreePercpu, WorkBegan
 from kernel_sim.inputs import Input
+from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
+from kernel_sim.percpu.state import Dump, load_chunk
 from snapshots.timeline import Timeline
 
 INPUTS_BACK_MAX = 4096  # calls of one CPU that may wait while others are given
 PLACED = (PercpuAllocPercpu, PercpuFreePercpu)
 ALLOC_SIZE_ROUND = 3
+FirstAreas: TypeAlias = dict[int, tuple[tuple[int, int], ...]]
 
 
 @dataclass(slots=True)
@@ -30,11 +34,11 @@ class Births:
     closed: dict[int, dict[int, int]] = field(default_factory=dict)  # segment -> place -> event
     present: dict[int, list[int]] = field(default_factory=dict)
     present_key: tuple[int, int] = (-1, -1)  # segment and number of events that `present` knows
+    first: dict[int, None] | None = None  # places of areas that were there when the record began
 
     def last_event(self, timeline: Timeline, base_addr: int, off: int) -> EventAt | None:
         """Return the last allocation or free of a place up to the present, None without one."""
-        if timeline is not self.timeline:
-            self.timeline, self.closed, self.present_key = timeline, {}, (-1, -1)
+        self._look_at(timeline)
         place = base_addr + off
         end = timeline.events_before(timeline.step)
         number = bisect_right(timeline.heads, end - 1, key=lambda head: head.first_event) - 1
@@ -49,6 +53,22 @@ class Births:
             if found is not None:
                 return timeline.event_at(found)
         return None
+
+    def is_from_before(self, timeline: Timeline, base_addr: int, off: int) -> bool:
+        """Say whether an area was at that place when the record began."""
+        self._look_at(timeline)
+        if self.first is None:
+            self.first = {
+                base + bit * MIN_ALLOC_BYTES: None
+                for base, areas in first_areas(timeline).items()
+                for bit, _ in areas
+            }
+        return base_addr + off in self.first
+
+    def _look_at(self, timeline: Timeline) -> None:
+        if timeline is not self.timeline:
+            self.timeline, self.closed, self.present_key = timeline, {}, (-1, -1)
+            self.first = None
 
     def _present(self, timeline: Timeline, number: int) -> dict[int, list[int]]:
         events = timeline.body(number).events
@@ -72,6 +92,18 @@ class Births:
             }
             self.closed[number] = index
         return index
+
+
+def first_areas(timeline: Timeline) -> FirstAreas:
+    """Return the areas, in bits, that were there when the record began, by base address of their chunk."""
+    found: FirstAreas = {}
+    for name, part in timeline.keyframe_parts(0).items():
+        if name.startswith("chunk."):
+            chunk = load_chunk(cast("Dump", part))
+            areas = tuple(chunk.areas())
+            if areas:
+                found[chunk.base_addr] = areas
+    return found
 
 
 def input_of(timeline: Timeline, at: EventAt) -> Input | None:

@@ -57,6 +57,14 @@ async def answer(session: Session, line: str, as_json: bool = False) -> tuple[st
     return output_json(output) if as_json else output_text(output), output.ok
 
 
+def answer_now(session: Session, line: str, as_json: bool = False) -> tuple[str, bool]:
+    """Return an answer where nothing else runs. Raises CommandError, KeyboardInterrupt."""
+    try:
+        return asyncio.run(answer(session, line, as_json))
+    except asyncio.CancelledError as problem:  # as Ctrl-C shows at some moments
+        raise KeyboardInterrupt from problem
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A script's line and what came of it."""
@@ -72,7 +80,7 @@ def run_lines(
     """Carry out a script line by line. Raises CommandError at the first bad one, naming the line."""
     for line_no, line in enumerate(lines, 1):
         try:
-            text, ok = asyncio.run(answer(session, line, as_json))
+            text, ok = answer_now(session, line, as_json)
         except CommandError as problem:
             raise CommandError(f"{source}: line {line_no}: {problem}") from problem
         if text:

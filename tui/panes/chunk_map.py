@@ -18,6 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from tui.debugger.births import first_areas
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import (
     CELL_BYTES_MIN,
@@ -39,7 +40,7 @@ from tui.debugger.views.chunk_map import (
     runs,
     widest_cell,
 )
-from tui.debugger.views.map_object import band_title, first_areas, object_span, unknown_bits
+from tui.debugger.views.map_object import band_title, object_span, unknown_bits
 from tui.messages import MapLaidOut, PlaceNamed
 
 GUTTER = 9
@@ -85,7 +86,7 @@ class ChunkMap(ScrollView, can_focus=True, inherit_bindings=False):
         self.before: dict[int, Before] = {}
         self.last: dict[int, Before] = {}
         self.has_before = False
-        self.first = first_areas(session)
+        self.first = first_areas(session.timeline)
         self.unknown: dict[int, dict[int, int]] = {}
         self.marked: tuple[int, int] | None = None
         self.hovered: Place | None = None

@@ -53,3 +53,9 @@ def busy(session: Session, tell: Callable[..., Output]) -> Session:
     """Return the session after four allocations, of which one is freed again and one made a chunk."""
     tell("alloc 0 64", "alloc 1 100", "alloc 2 32000", "alloc 3 8", f"free 0 {FIRST_PTR:#x}")
     return session
+
+
+def unit_start(session: Session, chunk: int, cpu: int) -> int:
+    """Return where the unit of a CPU begins in a chunk."""
+    machine = session.machine
+    return machine.percpu.chunks[chunk].base_addr + machine.places.unit_offsets[cpu]

@@ -34,13 +34,17 @@ def test_a_number_is_decimal_unless_it_looks_like_a_pointer(text: str, number: i
         ("0xffff888000000010", (VIRTUAL, 0xFFFF888000000010)),
         ("phys:0x1000+8", (PHYSICAL, 0x1008)),
         ("percpu:0x37000", (PERCPU, 0x37000)),
-        ("__per_cpu_offset+8", (VIRTUAL, 0xFFFFFFFF83400008)),
     ],
 )
 def test_the_kind_of_an_address_is_in_front_of_it(
     session: Session, text: str, address: tuple[str, int]
 ) -> None:
     assert parse_address(session.machine, text) == address
+
+
+def test_a_symbol_stands_for_its_address(session: Session) -> None:
+    table = session.machine.symbol("__per_cpu_offset")
+    assert parse_address(session.machine, "__per_cpu_offset+8") == (VIRTUAL, table + 8)
 
 
 def test_a_percpu_pointer_at_a_cpu_is_that_cpus_copy(session: Session) -> None:

@@ -4,8 +4,9 @@ import random
 
 import snapshots.timeline
 from kernel_sim.events import PercpuAllocPercpu, PercpuFreePercpu
+from snapshots.timeline import Timeline
 from tui.debugger.areas import area_owner
-from tui.debugger.births import input_of
+from tui.debugger.births import first_areas, input_of
 from tui.debugger.session import Session
 
 PLACED = (PercpuAllocPercpu, PercpuFreePercpu)
@@ -70,6 +71,26 @@ def test_a_branch_has_births_of_its_own(session: Session, tell) -> None:
     born, _ = area_owner(session, base_addr, 0)
     assert born is not None and born.cpu == 1
     assert area_owner(session, base_addr, 8) == (None, None)
+
+
+def test_what_was_there_when_the_record_began_is_told_from_what_came_later(
+    session: Session,
+) -> None:
+    _play(session, 60)
+    first = {
+        chunk.base_addr: tuple(chunk.areas())
+        for chunk in session.machine.percpu.chunks.values()
+        if tuple(chunk.areas())
+    }
+    assert first_areas(session.timeline) == {}
+    late = Session(Timeline(session.machine))
+    _play(late, 60)
+    assert first_areas(late.timeline) == first
+    for chunk in late.machine.percpu.chunks.values():
+        starts = [bit for bit, _ in first.get(chunk.base_addr, ())]
+        for bit in range(200):
+            known = late.births.is_from_before(late.timeline, chunk.base_addr, bit * 4)
+            assert known == (bit in starts)
 
 
 def test_an_area_whose_call_has_not_ended_has_no_birth_yet(session: Session, tell) -> None:

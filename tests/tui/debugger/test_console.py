@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tui.debugger.commands.catalogue import REGISTRY
-from tui.debugger.console import answer, complete, execute, run_lines, split_words
+from tui.debugger.console import answer, answer_now, complete, execute, run_lines, split_words
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
 
@@ -41,18 +40,6 @@ def test_whatever_is_typed_raises_nothing_but_a_command_error(
             asyncio.run(answer(session, line))
         assert session.first_step <= session.step <= session.end_step
         complete(session, line)
-
-
-def test_a_wrong_word_is_answered_with_the_nearest_command_and_its_usage(tell) -> None:
-    with pytest.raises(
-        CommandError, match=r"there is no command 'stepp'; did you mean: step \[N\]"
-    ):
-        tell("stepp 3")
-
-
-def test_a_beginning_is_answered_with_what_it_could_become(tell) -> None:
-    with pytest.raises(CommandError, match="did you mean: divergences"):
-        tell("div")
 
 
 @pytest.mark.parametrize(
@@ -113,19 +100,6 @@ def test_completion_offers_what_fits_the_argument(
     assert complete(session, line) == words
 
 
-def test_every_command_has_help_and_completes(session: Session, tell) -> None:
-    for name, command in REGISTRY.items():
-        lines = tell(f"help {shlex.quote(name)}").lines
-        assert lines[0] == command.usage and command.help in lines[1]
-        assert name in complete(session, name)
-
-
-def test_help_lists_every_command_once(tell) -> None:
-    lines = tell("help").lines
-    for command in dict.fromkeys(REGISTRY.values()):
-        assert sum(line.strip().startswith(f"{command.usage} ") for line in lines) == 1
-
-
 def test_a_script_stops_at_its_first_wrong_line_and_names_it(session: Session) -> None:
     lines = ["alloc 0 8", "# note", "nix", "step"]
     with pytest.raises(CommandError, match=r"my\.txt: line 3: there is no command 'nix'"):
@@ -133,26 +107,18 @@ def test_a_script_stops_at_its_first_wrong_line_and_names_it(session: Session) -
     assert session.end_step > 0
 
 
-def test_a_recording_is_saved_and_not_replaced_unless_forced(
-    session: Session, tell, tmp_path: Path
-) -> None:
-    path = tmp_path / "run.kms"
-    tell("alloc 0 64", f"save {path}")
-    first = path.read_bytes()
-    with pytest.raises(CommandError, match="exists"):
-        tell(f"save {path}")
-    assert path.read_bytes() == first
-    tell("alloc 0 64", f"save {path} force")
-    assert path.read_bytes() != first
-
-
-def test_saving_where_nothing_can_be_saved_is_told(session: Session, tell, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="save"):
-        tell(f"save {tmp_path / 'no' / 'where.kms'}")
-    with pytest.raises(CommandError):
-        tell(f"save {tmp_path / ('x' * 400)}")
-
-
 async def test_execute_can_be_awaited_by_a_screen(session: Session) -> None:
     output = await execute(session, "alloc 1 64")
     assert output.lines[0] == "ptr 0x37000"
+
+
+def test_an_interrupt_that_comes_as_a_cancelled_task_is_an_interrupt(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def given_up(*_: object) -> tuple[str, bool]:
+        raise asyncio.CancelledError
+
+    assert answer_now(session, "digest")[0] == f"0 {session.digest()}"
+    monkeypatch.setattr("tui.debugger.console.answer", given_up)
+    with pytest.raises(KeyboardInterrupt):
+        answer_now(session, "digest")

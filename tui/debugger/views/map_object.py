@@ -8,22 +8,21 @@ A cell that holds more than one object is described by what is in it; else the o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING
 
 from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import BLOCK_BITS, MIN_ALLOC_BYTES
-from kernel_sim.percpu.state import Dump, load_chunk
 from tui.debugger.areas import area_around, birth_facts
+from tui.debugger.births import FirstAreas
 from tui.debugger.chunk_names import slot_name
 from tui.debugger.views.chunk_map import Place, unit_origin
 
 if TYPE_CHECKING:
     from tui.debugger.session import Session
 
-FirstAreas: TypeAlias = dict[int, tuple[tuple[int, int], ...]]
 BOOT_NAMES = {RESERVED: "reserved chunk", 0: "first chunk"}
 
 
@@ -104,18 +103,6 @@ def describe(session: Session, place: Place) -> str:
     more = _nr_starts(chunk, first + MIN_ALLOC_BYTES, off + place.size_bytes)
     text = _area_text(session, chunk, area.offset, area.size)
     return text + (f"  (and {more} more in this cell)" if more else "")
-
-
-def first_areas(session: Session) -> FirstAreas:
-    """Return the areas that were there when the record began, by base address of their chunk."""
-    found: FirstAreas = {}
-    for name, part in session.timeline.keyframe_parts(0).items():
-        if name.startswith("chunk."):
-            chunk = load_chunk(cast("Dump", part))
-            areas = tuple(chunk.areas())
-            if areas:
-                found[chunk.base_addr] = areas
-    return found
 
 
 def unknown_bits(session: Session, chunk: Chunk, first: FirstAreas) -> dict[int, int]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from tui.debugger.births import first_areas
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import Place
 from tui.debugger.views.map_object import (
@@ -7,7 +8,6 @@ from tui.debugger.views.map_object import (
     band_title,
     count,
     describe,
-    first_areas,
     object_span,
     unknown_bits,
 )
@@ -52,7 +52,7 @@ def test_a_heading_says_how_full_a_chunk_is(busy: Session) -> None:
 
 def test_areas_from_before_the_record_are_unknown_until_they_are_freed(busy: Session) -> None:
     chunk = busy.machine.percpu.chunks[0]
-    assert first_areas(busy) == {}
+    assert first_areas(busy.timeline) == {}
     known = tuple(chunk.areas())
     older = ((known[0][0], known[0][1]),)
     assert unknown_bits(busy, chunk, {chunk.base_addr: older}) == {}  # the record tells of it

@@ -1,0 +1,44 @@
+"""What is in examples/ works as the README says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from snapshots.opening import open_any
+from snapshots.replay import replay_path
+from snapshots.verify import verify_recording
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def test_the_headless_session_tells_its_story() -> None:
+    program = [sys.executable, str(EXAMPLES / "headless_session.py")]
+    run = subprocess.run(
+        program, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    lines = run.stdout.splitlines()
+    assert any("pcpu_create_chunk < pcpu_alloc" in line for line in lines)
+    assert "cpu 1 reads 0xc0ffee" in lines
+    assert "cpu 2 reads 0x0: a copy of its own" in lines
+    assert lines[-2].endswith("the same")
+
+
+def test_the_demo_opens_where_a_chunk_has_just_been_created() -> None:
+    opened = open_any(EXAMPLES / "demo.kms")
+    timeline = opened.timeline
+    timeline.seek(opened.origin.opens_at)
+    newest = timeline.event_at(timeline.events_before(timeline.step) - 1)
+    assert type(newest.event).__name__ == "PercpuCreateChunk"
+    assert timeline.machine.active, "a call should be under way, its stack is what one comes to see"
+
+
+def test_the_demo_is_true() -> None:
+    assert verify_recording(EXAMPLES / "demo.kms") == []
+
+
+def test_a_log_with_its_dmesg_lines_is_enough() -> None:
+    report = replay_path(EXAMPLES / "logs" / "formats-2cpu.txt.gz")
+    assert (report.mode, report.ok, report.nr_compared) == ("predicted", True, 819)
