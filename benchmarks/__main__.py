@@ -8,7 +8,6 @@ Absolute figures depend on the machine and on what else it does; ratios within o
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import platform
 import statistics
@@ -28,7 +27,7 @@ from snapshots.recording import Origin, RecordingSink, header_of, open_recording
 from snapshots.recording_file import RecordingWriter
 from snapshots.replay import replay_path
 from snapshots.timeline import NO_LIMIT, Timeline
-from tui.cli import GARBAGE_AFTER
+from tui.garbage import collect_rarely
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "golden" / "kernel-6.1" / "smp2-1node"
@@ -159,7 +158,7 @@ def main() -> int:
         "--json", type=Path, default=ROOT / "benchmarks" / "results" / "latest.json"
     )
     args = parser.parse_args()
-    gc.set_threshold(GARBAGE_AFTER, 20, 50)  # as the command does
+    collect_rarely()  # as the command does
     rows = measure(args.quick)
     width = max(map(len, rows))
     for name, value in rows.items():

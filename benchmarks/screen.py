@@ -47,7 +47,9 @@ def measure(opened: Opened, nr_keys: int) -> dict[str, float]:
 async def _keys(opened: Opened, nr_keys: int) -> list[float]:
     from tui.app import KmemscopeApp
     from tui.debugger.session import Session
+    from tui.garbage import collect_rarely
 
+    collect_rarely()  # as run_app() does
     session = Session(opened.timeline, opened.origin, opened.name)
     session.go_now(session.end_step // 2)
     app = KmemscopeApp(session)

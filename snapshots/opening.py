@@ -19,8 +19,7 @@ from snapshots.replay import replay_path
 from snapshots.text_source import read_text
 from snapshots.timeline import Timeline
 
-RECORDING_MAGIC = b"kmemscope"
-MAGIC_BYTES = 32
+RECORDING_MAGIC = b"\x95\xa9kmemscope"  # a msgpack array of five, and its first text
 TOML_BYTES_MAX = 4 << 20
 
 
@@ -39,7 +38,7 @@ def is_recording(path: Path) -> bool:
     """Say whether a file begins as a recording does. Raises InputError if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return RECORDING_MAGIC in file.read(MAGIC_BYTES)
+            return file.read(len(RECORDING_MAGIC)) == RECORDING_MAGIC
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror or problem}") from problem
 

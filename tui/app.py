@@ -18,6 +18,7 @@ from tui.asking import Asking
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import Place
 from tui.debugger.views.map_object import describe
+from tui.garbage import collect_rarely
 from tui.keys import bindings
 from tui.messages import PlaceNamed, RowChosen, StepWished, TabChosen
 from tui.mover import Mover
@@ -316,6 +317,7 @@ class KmemscopeApp(App[None]):
 
 def run_app(session: Session) -> None:
     """Show a session on the terminal until the person leaves."""
+    collect_rarely()
     KmemscopeApp(session).run()
 
 

@@ -24,7 +24,6 @@ if is_command(__name__):
     end_on_interrupt()  # also while all that follows is loaded
 
 import difflib
-import gc
 import json
 import os
 import sys
@@ -38,6 +37,7 @@ import typer
 from typer.core import TyperGroup
 
 from kernel_sim.errors import ConfigError, KernelFault, KernelSimError
+from tui.garbage import collect_rarely
 
 if TYPE_CHECKING:
     from snapshots.report import ReplayReport
@@ -48,7 +48,6 @@ FOUND: Final = 1  # a fault, a divergence, a check that failed
 BAD_INPUT: Final = 2
 READER_GONE: Final = 141
 NAME: Final = "kmemscope"
-GARBAGE_AFTER: Final = 50_000  # allocations between two looks
 EXAMPLE: Final = Path("machines") / "numa2-4cpu.toml"
 DEMO: Final = Path("demo.kms")  # a real machine's run, opened when no file is named
 STDIN: Final = "-"
@@ -144,8 +143,7 @@ FileArgument = Annotated[
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    # A run makes millions of small tuples and hardly a cycle: look for garbage less often.
-    gc.set_threshold(GARBAGE_AFTER, 20, 50)
+    collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

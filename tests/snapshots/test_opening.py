@@ -148,3 +148,10 @@ def test_garbage_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
     with pytest.raises((InputError, ConfigError)) as refused:
         open_any(path)
     assert "garbage" in str(refused.value)
+
+
+def test_a_machine_that_speaks_of_kmemscope_is_no_recording(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    text = '# kmemscope machine\nname = "m"\ncpus.possible = "0"\nnode = [{memory_mib = 64}]\n'
+    path.write_text(text)
+    assert open_any(path).kind == "config"

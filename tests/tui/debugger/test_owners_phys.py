@@ -12,7 +12,7 @@ from tui.debugger.session import Session
 @pytest.mark.parametrize("cpu", [0, 1, 2, 3])
 @pytest.mark.parametrize("chunk", [0, 1])
 @pytest.mark.parametrize("page", [0, 3, 6])
-def test_a_physical_page_leads_back_to_its_place_in_theunit_start(
+def test_a_physical_page_leads_back_to_its_place_in_the_unit(
     busy: Session, chunk: int, cpu: int, page: int
 ) -> None:
     offset = page * PAGE_SIZE_BYTES + 12
