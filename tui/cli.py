@@ -279,7 +279,11 @@ def replay(
     ] = None,
     why: Annotated[bool, typer.Option("--why", help="Tell every inferred choice.")] = False,
 ) -> None:
-    """Replay logs of real kernels, machines' folders and golden files; compare every placement."""
+    """Replay logs of real kernels, machines' folders and golden files; compare every placement.
+
+    A folder that holds several of them is all of them.
+    """
+    from snapshots.replay_paths import paths_under
     from tui.debugger.render import printable
 
     if output is not None:
@@ -287,7 +291,8 @@ def replay(
             raise typer.BadParameter("-o goes with one PATH")
         _check_output(output, paths)
     all_good = True
-    for path in paths:
+    wanted = paths if output is not None else [one for path in paths for one in paths_under(path)]
+    for path in wanted:
         report = _replay(path, machine)
         if output is not None:
             _save(report, output)

@@ -34,7 +34,7 @@ def test_every_recorded_topology_gets_the_recorded_layout() -> None:
         assert alloc_info_result(case["input"]) == case["result"], case["input"]
 
 
-HEADERS = golden_lines("headers.jsonl.gz")
+HEADERS = golden_lines("../percpu-headers.jsonl.gz")
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=[header["scenario"] for header in HEADERS])
