@@ -14,9 +14,10 @@ from kernel_sim.events import (
     PercpuFreePercpu,
 )
 from kernel_sim.machine import Machine
+from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.percpu.backing_vm import VmBacking
-from kernel_sim.percpu.bitmap import ADDRESS_MASK, GFP_KERNEL
+from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.primitives import run_undisturbed

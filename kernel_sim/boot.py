@@ -20,12 +20,14 @@ from kernel_sim.errors import ConfigError
 from kernel_sim.machine import Machine
 from kernel_sim.mm.address_space import KernelAddressSpace
 from kernel_sim.mm.frames import PhysicalMemory
+from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.page_alloc import PageAllocator
+from kernel_sim.mm.paging import PAGE_KERNEL
 from kernel_sim.mm.vmalloc import VmallocSpace, lazy_max_pages_of
 from kernel_sim.percpu.backing_km import KmBacking
-from kernel_sim.percpu.backing_vm import PAGE_KERNEL, UnitPlaces, VmBacking
-from kernel_sim.percpu.bitmap import ADDRESS_MASK, GFP_KERNEL, BitmapPercpu, PercpuBacking
+from kernel_sim.percpu.backing_vm import UnitPlaces, VmBacking
+from kernel_sim.percpu.bitmap import ADDRESS_MASK, BitmapPercpu, PercpuBacking
 from kernel_sim.percpu.boot_log import boot_lines
 from kernel_sim.percpu.first_chunk import setup_first_chunk
 from kernel_sim.percpu.slots import ChunkSlots

@@ -8,6 +8,7 @@ plain PC. A log on such a machine is observed, never predicted.
 from __future__ import annotations
 
 from kernel_sim.alignment import align_up
+from kernel_sim.boot import DIRECT_MAP_ADDRS
 from kernel_sim.percpu.unit_layout import build_alloc_info
 from snapshots.errors import TraceError
 from snapshots.trace_log import TraceLog, possible_cpus_from
@@ -17,7 +18,6 @@ RESERVED_BYTES = 8192
 DYNAMIC_BYTES = 28672
 ATOM_BYTES = 2 << 20
 NODE_MIB = 4096
-DIRECT_MAP_START = 0xFFFF888000000000
 PHYS_MAX = 1 << 45
 CPUS_MAX = 4096
 
@@ -66,7 +66,7 @@ def _cpus_of(node: int, nr_cpus: int, nr_nodes: int) -> str:
 
 def _memory_mib(base: int | None) -> int:
     """Return memory that reaches beyond the first chunk, if its address is one of the direct map."""
-    phys = (base or 0) - DIRECT_MAP_START
+    phys = (base or 0) - DIRECT_MAP_ADDRS[4]
     if base is None or not 0 <= phys < PHYS_MAX:
         return NODE_MIB
     return max(NODE_MIB, align_up(phys + (64 << 20), 1 << 30) >> 20)

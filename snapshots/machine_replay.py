@@ -23,21 +23,20 @@ from kernel_sim.events import (
     PercpuCreateChunk,
     PercpuDestroyChunk,
 )
-from kernel_sim.mm.gfp import gfp_from_text
+from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL, gfp_from_text
+from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import RESERVED
 from snapshots.allocator_state import AllocatorState
 from snapshots.early_allocs import EarlyAlloc
 from snapshots.line_order import LineOrder, order_lines
 from snapshots.ordering import Divergence, Inferred, OrderSearch, Plan
-from snapshots.plan_engine import GFP_ATOMIC, GFP_KERNEL, PlanEngine
+from snapshots.plan_engine import PlanEngine
 from snapshots.report import ReplayReport
 from snapshots.state_compare import POPULATION_FIELDS, Difference, compare_state
 from snapshots.state_moments import MARKER_LAG_LINES, StateMoment, place_states
 from snapshots.timeline import NO_LIMIT, SegmentSink, Timeline
 from snapshots.trace_log import TraceLog, pcpu_base_addr_from
 from snapshots.walk import UNKNOWN, Action, describe_chunk
-
-ADDRESS_MASK = (1 << 64) - 1
 
 
 @dataclass(slots=True)

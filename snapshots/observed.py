@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.machine import Machine
-from kernel_sim.mm.gfp import gfp_from_text
+from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL, gfp_from_text
 from kernel_sim.percpu.chunk import RESERVED
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from snapshots.completeness import Completeness
-from snapshots.plan_engine import GFP_ATOMIC, GFP_KERNEL
 from snapshots.report import ReplayReport
 from snapshots.timeline import NO_LIMIT, SegmentSink, Timeline
 from snapshots.trace_log import TraceEvent, TraceLog, pcpu_base_addr_from

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 
 from kernel_sim.events import Event, PercpuCreateChunk, PercpuDestroyChunk
+from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL
 from kernel_sim.percpu.backing_plan import PlanBacking
 from kernel_sim.percpu.balance import pcpu_balance_workfn
 from kernel_sim.percpu.bitmap import BitmapPercpu
@@ -22,8 +23,6 @@ from kernel_sim.percpu.unit_layout import AllocInfo
 from kernel_sim.primitives import Wish, run_undisturbed
 
 PLAN_BASE_ADDR = 0xFFFF888000000000
-GFP_KERNEL = 0xCC0
-GFP_ATOMIC = 0xA20
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ when it ran.
 from __future__ import annotations
 
 from kernel_sim.alignment import align_up
+from kernel_sim.boot import DIRECT_MAP_ADDRS
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.topology import LOCAL_DISTANCE, REMOTE_DISTANCE, format_cpu_list
 from snapshots.dmesg import BootLog, PercpuSetup
@@ -24,11 +25,9 @@ __all__ = ["RealMachine", "find_companions", "machine_mapping", "read_machine_fo
 KNOWN_VERSIONS = ("6.1", "6.12")
 DYNAMIC_ASKED_BYTES = 28 << 10  # PERCPU_DYNAMIC_RESERVE on 64-bit machines
 EMBED_ATOM_BYTES = 2 << 20
-DIRECT_MAP_START = 0xFFFF888000000000  # of all memory, four levels of page tables, without KASLR
-DIRECT_MAP_END = 0xFFFFC88000000000
-DIRECT_MAPS = {  # by levels of page tables
-    4: (DIRECT_MAP_START, DIRECT_MAP_END),
-    5: (0xFF11000000000000, 0xFF91000000000000),
+DIRECT_MAPS = {  # by levels of page tables: where it starts without KASLR, and the limit of it
+    4: (DIRECT_MAP_ADDRS[4], 0xFFFFC88000000000),
+    5: (DIRECT_MAP_ADDRS[5], 0xFF91000000000000),
 }
 FIVE_LEVELS_END = 0xFFD2000000000000  # everything of a 5-level kernel's data lies below
 IMAGE_START = 0xFFFFFFFF81000000  # of the kernel, without KASLR

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from kernel_sim.alignment import align_up
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from snapshots.errors import TraceError
 
 EventKind = Literal["alloc", "free", "alloc_fail", "create", "destroy", "mark"]
@@ -24,7 +25,6 @@ StampUnit = Literal["ns", "count", "mixed", "none"]
 Clock = Literal["time", "latency", "counter", "x86-tsc", "mixed", "none"]
 
 UNKNOWN_PID = -1
-MIN_ALLOC_BYTES = 4
 OBJ_CGROUP_BYTES = 8  # one pointer to the paying cgroup for every 4 bytes of an area
 ADDRESS_BITS = 64
 

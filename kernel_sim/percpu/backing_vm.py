@@ -23,14 +23,12 @@ from kernel_sim.mm.address_space import KernelAddressSpace
 from kernel_sim.mm.frames import PhysicalMemory
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.page_alloc import PageAllocator
-from kernel_sim.mm.paging import ACCESSED, DIRTY, GLOBAL, NX, PRESENT, RW
+from kernel_sim.mm.paging import PAGE_KERNEL
 from kernel_sim.mm.vmalloc import VmallocSpace
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.reclaim import should_reclaim
 from kernel_sim.primitives import PREEMPT
-
-PAGE_KERNEL = PRESENT | RW | ACCESSED | DIRTY | GLOBAL | NX
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ requests of other CPUs come between. Source: Linux 6.1 mm/percpu.c.
 
 from __future__ import annotations
 
+from kernel_sim.mm.gfp import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
-from kernel_sim.percpu.bitmap import GFP_KERNEL, GFP_NORETRY, GFP_NOWARN, BitmapPercpu
+from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.reclaim import EMPTY_POP_PAGES_HIGH
 

@@ -27,6 +27,7 @@ from kernel_sim.events import (
     PercpuAllocPercpuFail,
     PercpuFreePercpu,
 )
+from kernel_sim.mm.gfp import GFP_KERNEL, GFP_NOWARN
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES, MIN_ALLOC_SHIFT
@@ -34,9 +35,6 @@ from kernel_sim.percpu.slots import SLOT_FAIL_THRESHOLD, ChunkSlots
 from kernel_sim.percpu.statistics import PercpuStatistics
 from kernel_sim.primitives import PREEMPT, Lock
 
-GFP_KERNEL = 0xCC0
-GFP_NORETRY = 0x10000
-GFP_NOWARN = 0x2000
 MIN_UNIT_SIZE_BYTES = 32 << 10  # PCPU_MIN_UNIT_SIZE, also the largest request
 EMPTY_POP_PAGES_LOW = 2
 WARN_LIMIT = 10
