@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import screen, workload
+from benchmarks import growth, screen, workload
 from kernel_sim.boot import boot
 from kernel_sim.inputs import apply_input
 from kernel_sim.machine import Machine
@@ -39,7 +39,7 @@ AIMS = {
     "seek p99 ms": "< 100",
     "open s": "< 0.5",
     "key press to painted frame p99 ms": "< 50",
-}
+} | growth.AIMS
 Rows = dict[str, float]
 
 
@@ -145,8 +145,16 @@ def measure(quick: bool) -> Rows:
         rows[f"bytes per operation on disk ({nr_ops} ops)"] = path.stat().st_size / nr_ops
         del large
         latencies(rows, f"{nr_ops} ops", path, 30 if quick else 200)
+        nr_ops = 5_000 if quick else 20_000
+        for tlb in ("none", "skylake"):
+            start = time.perf_counter()
+            workload.record(nr_ops, tlb=tlb)
+            rows[f"synthetic, TLB {tlb}: ops/s, workload included"] = nr_ops / (
+                time.perf_counter() - start
+            )
         demo = open_any(ROOT / "examples" / "demo.kms")
         rows |= screen.measure(demo, 20 if quick else 100)
+    rows |= growth.measure(quick)
     return rows
 
 

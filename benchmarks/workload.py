@@ -22,16 +22,19 @@ GFP_ATOMIC = 0xA20
 MACHINES = Path(__file__).parent.parent / "examples" / "machines"
 
 
-def machine(name: str = "numa2-4cpu", work: str = "auto") -> Machine:
-    """Return one of the example machines, booted."""
+def machine(name: str = "numa2-4cpu", work: str = "auto", tlb: str = "none") -> Machine:
+    """Return one of the example machines, booted; without TLBs, as replayed logs have none."""
     mapping = tomllib.loads((MACHINES / f"{name}.toml").read_text())
     mapping["work"] = {"mode": work}
+    mapping["tlb"] = {"profile": tlb}
     return boot(MachineConfig.from_mapping(mapping, where=name))
 
 
-def record(nr_ops: int, sink: SegmentSink | None = None, live_max: int = 4000) -> Timeline:
+def record(
+    nr_ops: int, sink: SegmentSink | None = None, live_max: int = 4000, tlb: str = "none"
+) -> Timeline:
     """Return the timeline of a run of nr_ops allocations and frees."""
-    timeline = Timeline(machine(), sink)
+    timeline = Timeline(machine(tlb=tlb), sink)
     random = RandomState.from_seed(20060517)
     live: list[int] = []
     for _ in range(nr_ops):

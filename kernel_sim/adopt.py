@@ -17,7 +17,6 @@ from kernel_sim.machine import Machine
 from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.percpu.backing_vm import VmBacking
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.primitives import run_undisturbed
@@ -47,9 +46,8 @@ def adopt_alloc(
         if not run_undisturbed(populate):
             raise ConfigError(f"chunk {number}: no memory for pages that the log has backed")
         percpu.count_populated(chunk, start, end)
-    if chunk.written:
-        percpu.backing.clear_area(chunk, off, size)
-    ptr = chunk.base_addr + off - percpu.base_addr & ADDRESS_MASK
+    percpu.backing.clear_area(cpu, chunk, off, size)
+    ptr = percpu.ptr_of(chunk.base_addr + off)
     nr_bytes = size * percpu.nr_possible_cpus + size // MIN_ALLOC_BYTES * 8
     is_atomic = gfp & GFP_KERNEL != GFP_KERNEL
     machine.emit(
@@ -67,7 +65,7 @@ def adopt_free(machine: Machine, cpu: int, number: int, off: int) -> None:
     if off % MIN_ALLOC_BYTES or not chunk.area_bits(off // MIN_ALLOC_BYTES):
         raise ConfigError(f"chunk {number}: no area starts at offset {off}")
     percpu.forget_area(chunk, off)
-    ptr = chunk.base_addr + off - percpu.base_addr & ADDRESS_MASK
+    ptr = percpu.ptr_of(chunk.base_addr + off)
     machine.emit(cpu, PercpuFreePercpu(chunk.base_addr, off, ptr))
 
 

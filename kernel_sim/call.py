@@ -23,6 +23,8 @@ CO_COROUTINE = 0x80  # flag of the code of an async def
 IN_TASK = "task"
 IN_IRQ = "irq"
 IN_KWORKER = "kworker"
+IN_KTHREAD = "kthread"  # runs when the CPU is idle or its call sleeps on a mutex
+IN_STOPPER = "stopper"  # runs when nothing else is on the CPU
 
 
 @dataclass(slots=True)
@@ -43,6 +45,23 @@ class Call:
     parked: bool = False
     done: bool = False
     result: object = None
+    csd: Lock | None = None  # held by this CPU until the call is done: another CPU waits for it
+
+    def may_begin(self, stack: list[Call], keeps_interrupts_out: bool) -> bool:
+        """Say whether the CPU with this stack of calls can take this one up now."""
+        if self.context == IN_IRQ:
+            return not keeps_interrupts_out
+        if self.context == IN_KTHREAD and stack:
+            wish = stack[-1].wish
+            return wish is not None and wish.holder >= 0 and not wish.irqs_off
+        return not stack
+
+    def begin_anew(self) -> None:
+        """Forget how far it has come, for a call that did nothing but wait for its first lock."""
+        if self.path is not None:
+            self.path.close()
+        self.path = self.wish = None
+        self.nr_resumed = self.nr_lock_waits = 0
 
     def frames(self) -> tuple[str, ...]:
         """Return the kernel functions under way, innermost first."""
@@ -63,6 +82,14 @@ class Call:
             self.name, self.args, self.context, self.nr_resumed, waits_for, self.park_at, self.parked,
             self.frames(),
         )  # fmt: skip
+
+
+async def csd_lock_wait(call: Call) -> None:
+    """Wait until another CPU is done with a call that it was asked to make."""
+    csd = call.csd
+    if csd is not None:
+        await csd
+        csd.release()
 
 
 def frames_of(problem: BaseException) -> tuple[str, ...]:

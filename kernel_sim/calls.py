@@ -1,8 +1,8 @@
 """What a CPU may be asked to do, by the kernel's own names, and the two accessors of per-CPU variables.
 
-A variable is named by its __percpu pointer. A CPU reaches its own copy by adding its gs base, and another
-CPU's by adding that CPU's entry of __per_cpu_offset[], read from simulated memory. Both addresses go
-through the page tables.
+A variable is named by its __percpu pointer. A CPU reaches its own copy by adding its base register, and
+another CPU's by adding that CPU's entry of __per_cpu_offset[], read from simulated memory. Both addresses
+go through the CPU's TLB and the page tables.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kernel_sim.errors import BadAccess
+from kernel_sim.hotplug.bring_up import SIGNATURES as HOTPLUG_SIGNATURES
+from kernel_sim.hotplug.bring_up import hotplug_call_table
+from kernel_sim.memory_calls import SIGNATURES as MEMORY_SIGNATURES
+from kernel_sim.memory_calls import memory_call_table
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.balance import pcpu_balance_workfn
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.primitives import PREEMPT
 
 if TYPE_CHECKING:
     from kernel_sim.machine import Machine
 
 ACCESS_BYTES_MAX = 8
-OFFSET_BYTES = 8
 
 
 class PercpuAccess:
@@ -50,7 +52,7 @@ class PercpuAccess:
     async def per_cpu_ptr(self, cpu: int, ptr: int, owner: int) -> int:
         """Return the address of another CPU's copy, from __per_cpu_offset[]."""
         await PREEMPT
-        return self._offset_of(cpu, owner) + ptr & ADDRESS_MASK
+        return self._offset_of(cpu, owner) + ptr & self.machine.arch.address_mask
 
     async def per_cpu(self, cpu: int, ptr: int, owner: int, size: int) -> int:
         """Return the value of another CPU's copy. Raises BadAccess."""
@@ -59,28 +61,27 @@ class PercpuAccess:
 
     def _offset_of(self, cpu: int, owner: int) -> int:
         table = self.machine.symbol("__per_cpu_offset")
-        return self._load(cpu, table + OFFSET_BYTES * owner, OFFSET_BYTES)
+        word_bytes = self.machine.arch.word_bytes
+        return self._load(cpu, table + word_bytes * owner, word_bytes)
 
     def _load(self, cpu: int, addr: int, size: int) -> int:
-        phys = self._reach(cpu, addr & ADDRESS_MASK, size, "read")
-        return int.from_bytes(self.machine.memory.read(phys, size), "little")
+        addr = self._checked(cpu, addr, size, "read")
+        return int.from_bytes(self.machine.access.read(cpu, addr, size), "little")
 
     def _store(self, cpu: int, addr: int, value: int, size: int) -> None:
-        addr &= ADDRESS_MASK
-        phys = self._reach(cpu, addr, size, "write")
+        addr = self._checked(cpu, addr, size, "write")
         value &= (1 << 8 * size) - 1
-        self.machine.memory.write(phys, value.to_bytes(size, "little"))
+        self.machine.access.write(cpu, addr, value.to_bytes(size, "little"))
         self.machine.note_written(cpu, addr)
 
-    def _reach(self, cpu: int, addr: int, size: int, what: str) -> int:
+    def _checked(self, cpu: int, addr: int, size: int, what: str) -> int:
+        """Return the address cut to a word; one access stays within a page."""
+        addr &= self.machine.arch.address_mask
         if not 0 < size <= ACCESS_BYTES_MAX or addr % PAGE_SIZE_BYTES + size > PAGE_SIZE_BYTES:
             raise BadAccess(
                 f"cpu {cpu}: {what} of {size} bytes at {addr:#x}: expected 1 to 8 in a page"
             )
-        walk = self.machine.space.walk(addr)
-        if walk.phys is None:
-            raise BadAccess(f"cpu {cpu}: {what} at {addr:#x}: page fault, {walk.fault}")
-        return walk.phys
+        return addr
 
 
 SIGNATURES: dict[str, tuple[type, ...]] = {
@@ -92,6 +93,12 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "this_cpu_add": (int, int, int),
     "per_cpu_ptr": (int, int),
     "per_cpu": (int, int, int),
+    "load_module": (bytes, str, str),
+    "delete_module": (str,),
+    "try_module_get": (str,),
+    "module_put": (str,),
+    **MEMORY_SIGNATURES,
+    **HOTPLUG_SIGNATURES,
 }
 """Types of every call's arguments behind the CPU."""
 
@@ -109,4 +116,10 @@ def call_table(machine: Machine) -> dict[str, Callable[..., object]]:
         "this_cpu_add": access.this_cpu_add,
         "per_cpu_ptr": access.per_cpu_ptr,
         "per_cpu": access.per_cpu,
+        "load_module": machine.modules.load_module,
+        "delete_module": machine.modules.delete_module,
+        "try_module_get": machine.modules.try_module_get,
+        "module_put": machine.modules.module_put,
+        **memory_call_table(machine),
+        **hotplug_call_table(machine),
     }

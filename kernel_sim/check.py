@@ -11,16 +11,15 @@ Tests run it after every step of small machines; `check` in the debugger runs it
 
 from __future__ import annotations
 
+from kernel_sim.check_beneath import check_beneath
+from kernel_sim.check_pages import check_pages
 from kernel_sim.errors import InvariantBroken
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import check_cache
 from kernel_sim.mm.page import PAGE_SHIFT
-from kernel_sim.percpu.backing_vm import VmBacking
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import BLOCK_BITS, BLOCK_MASK, MIN_ALLOC_BYTES
-
-OFFSET_BYTES = 8
 
 
 def check_machine(machine: Machine) -> None:
@@ -40,7 +39,8 @@ def check_machine(machine: Machine) -> None:
     check_cache(machine)
     if machine.is_idle and machine.fault is None:
         _check_counts(machine)
-        _check_pages(machine)
+        check_pages(machine)
+        check_beneath(machine)
 
 
 def check_chunk(chunk: Chunk) -> None:
@@ -148,59 +148,14 @@ def _check_counts(machine: Machine) -> None:
 def _check_registers(machine: Machine) -> None:
     table = machine.symbol("__per_cpu_offset")
     for number, cpu in machine.cpus.items():
-        offset = machine.percpu.base_addr + machine.places.unit_offsets[number] & (1 << 64) - 1
-        _expect(f"cpu {number}", "gs base", offset, cpu.gs_base)
-        phys = machine.space.translate(table + OFFSET_BYTES * number)
-        stored = machine.memory.read_u64(phys) if phys is not None else None
+        offset = machine.per_cpu_offset(number)
+        _expect(f"cpu {number}", f"{machine.arch.base_register} base", offset, cpu.gs_base)
+        word_bytes = machine.arch.word_bytes
+        phys = machine.space.translate(table + word_bytes * number)
+        stored = None
+        if phys is not None:
+            stored = int.from_bytes(machine.memory.read(phys, word_bytes), "little")
         _expect(f"__per_cpu_offset[{number}]", "value", offset, stored)
-
-
-def _check_pages(machine: Machine) -> None:
-    """Every allocated page has one owner: a page table, or one page of one CPU's unit."""
-    owners: dict[int, str] = dict.fromkeys(machine.space.table_pfns, "page table")
-    for chunk in machine.percpu.chunks.values():
-        if chunk.number > 0:
-            _own_units(machine, chunk, owners)
-    for page, owner in owners.items():
-        buddy = machine.pages.zone_of_pfn(page).buddy
-        if buddy.find_not_free(page, page + 1) is None:
-            raise InvariantBroken(f"page {page:#x} is {owner} and on a free list")
-    for zone in machine.pages.zones:
-        for pfn, order in zone.buddy.allocated.items():
-            for page in range(pfn, pfn + (1 << order)):
-                if page not in owners:
-                    raise InvariantBroken(
-                        f"page {page:#x} of node {zone.node} is allocated and nobody has it"
-                    )
-                if order == 0 and machine.pages.node_of_pfn(page) != zone.node:
-                    raise InvariantBroken(f"page {page:#x} is on another node than its zone")
-
-
-def _own_units(machine: Machine, chunk: Chunk, owners: dict[int, str]) -> None:
-    is_vm = isinstance(machine.percpu.backing, VmBacking)
-    if not is_vm:
-        order = (machine.places.group_sizes[0] >> PAGE_SHIFT) - 1
-        for page in range(chunk.data[0], chunk.data[0] + (1 << order.bit_length())):
-            _own(owners, page, f"chunk {chunk.number}")
-        return
-    for cpu in machine.places.cpus:
-        for page in range(chunk.nr_pages):
-            virt = chunk.base_addr + machine.places.unit_offsets[cpu] + (page << PAGE_SHIFT)
-            phys = machine.space.translate(virt)
-            backed = bool(chunk.populated >> page & 1)
-            if backed != (phys is not None):
-                raise InvariantBroken(
-                    f"chunk {chunk.number} page {page} of cpu {cpu}: populated is {backed}, but a walk of"
-                    f" {virt:#x} gives {phys if phys is None else hex(phys)}"
-                )
-            if phys is not None:
-                _own(owners, phys >> PAGE_SHIFT, f"chunk {chunk.number} page {page} of cpu {cpu}")
-
-
-def _own(owners: dict[int, str], pfn: int, owner: str) -> None:
-    if pfn in owners:
-        raise InvariantBroken(f"page {pfn:#x} belongs to {owners[pfn]} and to {owner}")
-    owners[pfn] = owner
 
 
 def _free_runs(word: int) -> list[tuple[int, int]]:

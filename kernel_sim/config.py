@@ -14,6 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kernel_sim.config_hardware import (
+    MemoryConfig,
+    ModulesConfig,
+    TlbConfig,
+    TraceConfig,
+    VmallocConfig,
+)
 from kernel_sim.config_memory import NodeConfig, check_memory, read_nodes
 from kernel_sim.config_sections import (
     PERCPU_PLAIN_KEYS,
@@ -21,11 +28,11 @@ from kernel_sim.config_sections import (
     KernelConfig,
     PercpuConfig,
     ScheduleConfig,
-    VmallocConfig,
     read_distances,
 )
 from kernel_sim.config_table import ConfigTable, shown
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.mm.phys_range import PhysRange
 from kernel_sim.percpu.group_placement import find_group_addrs
 from kernel_sim.percpu.unit_layout import AllocInfo, build_alloc_info
 from kernel_sim.topology import NUMA_NO_NODE, Topology, default_distances, format_cpu_list
@@ -34,7 +41,8 @@ WORK_MODES = ("auto", "scripted")
 SYMBOLS_MAX = 65536
 NAME_CHARS_MAX = 100  # it stands in titles and lists
 TOP_KEYS = (
-    "name", "kernel", "cpus", "node", "numa", "percpu", "vmalloc", "schedule", "work", "symbols",
+    "name", "kernel", "cpus", "node", "numa", "memory", "tlb", "percpu", "vmalloc", "modules",
+    "schedule", "work", "trace", "symbols",
 )  # fmt: skip
 
 
@@ -47,8 +55,12 @@ class MachineConfig:
     cpus: CpusConfig
     nodes: tuple[NodeConfig, ...]
     distances: tuple[tuple[int, ...], ...] | None
+    memory: MemoryConfig
+    tlb: TlbConfig
     percpu: PercpuConfig
     vmalloc: VmallocConfig
+    modules: ModulesConfig
+    trace: TraceConfig
     schedule: ScheduleConfig
     work_mode: str
     symbols: tuple[tuple[str, int], ...]
@@ -60,12 +72,15 @@ class MachineConfig:
         Raises: ConfigError if a key is unknown or a value or the whole cannot be.
         """
         top = ConfigTable(where, "", mapping, TOP_KEYS)
-        kernel_keys = ("version", "nr_cpus", "page_table_levels")
+        kernel_keys = ("version", "nr_cpus", "page_table_levels", "arch")
         kernel = KernelConfig.from_table(top.table("kernel", kernel_keys))
         cpus_table = top.table("cpus", ("possible", "present", "online"))
         cpus = CpusConfig.from_table(cpus_table, nr_cpus=kernel.nr_cpus)
         nodes = read_nodes(top, cpus.possible)
-        check_memory(where, nodes, page_table_levels=kernel.page_table_levels)
+        check_memory(where, nodes, arch=kernel.arch)
+        vmalloc_table = top.table("vmalloc", ("start", "end", "areas"))
+        vmalloc = VmallocConfig.from_table(vmalloc_table, arch=kernel.arch)
+        modules_table = top.table("modules", ("start", "end"))
         percpu_table = top.table("percpu", PercpuConfig.__slots__)
         config = cls(
             name=_read_name(top),
@@ -73,10 +88,12 @@ class MachineConfig:
             cpus=cpus,
             nodes=nodes,
             distances=read_distances(top.table("numa", ("distances",)), len(nodes)),
-            percpu=PercpuConfig.from_table(percpu_table, version=kernel.version),
-            vmalloc=VmallocConfig.from_table(
-                top.table("vmalloc", ("start", "end")), page_table_levels=kernel.page_table_levels
-            ),
+            memory=MemoryConfig.from_table(top.table("memory", MemoryConfig.__slots__)),
+            tlb=TlbConfig.from_table(top.table("tlb", ("profile",)), arch=kernel.arch),
+            percpu=PercpuConfig.from_table(percpu_table, kernel=kernel, is_numa=len(nodes) > 1),
+            vmalloc=vmalloc,
+            modules=ModulesConfig.from_table(modules_table, arch=kernel.arch, vmalloc=vmalloc),
+            trace=TraceConfig.from_table(top.table("trace", ("kmem",))),
             schedule=ScheduleConfig.from_table(top.table("schedule", ("policy", "seed"))),
             work_mode=top.table("work", ("mode",)).choice("mode", WORK_MODES, "auto"),
             symbols=_read_symbols(where, mapping.get("symbols", {})),
@@ -91,19 +108,19 @@ class MachineConfig:
             percpu["group_phys"] = [f"{addr:#x}" for addr in self.percpu.group_phys]
         mapping: dict[str, object] = {
             "name": self.name,
-            "kernel": {
-                "version": self.kernel.version,
-                "nr_cpus": self.kernel.nr_cpus,
-                "page_table_levels": self.kernel.page_table_levels,
-            },
+            "kernel": self.kernel.to_mapping(),
             "cpus": {
                 "possible": format_cpu_list(self.cpus.possible),
                 "present": format_cpu_list(self.cpus.present),
                 "online": format_cpu_list(self.cpus.online),
             },
             "node": [node.to_mapping() for node in self.nodes],
+            "memory": self.memory.to_mapping(),
+            "tlb": {"profile": self.tlb.profile},
             "percpu": percpu,
-            "vmalloc": {"start": f"{self.vmalloc.start:#x}", "end": f"{self.vmalloc.end:#x}"},
+            "vmalloc": self.vmalloc.to_mapping(),
+            "modules": {"start": f"{self.modules.start:#x}", "end": f"{self.modules.end:#x}"},
+            "trace": {"kmem": self.trace.kmem},
             "schedule": {"policy": self.schedule.policy, "seed": self.schedule.seed},
             "work": {"mode": self.work_mode},
             "symbols": {name: f"{addr:#x}" for name, addr in self.symbols},
@@ -161,7 +178,7 @@ class MachineConfig:
                     f"needs {needed} pages; expected more memory than {nr_pages} pages",
                 )
         else:
-            memory = [node.memory for node in self.nodes]
+            memory = [self._directly_mapped(node) for node in self.nodes]
             addrs = find_group_addrs(info, self.topology(), memory)
             for group, addr in zip(info.groups, addrs, strict=True):
                 node = self.topology().node_of_cpu[group.first_cpu]
@@ -171,6 +188,11 @@ class MachineConfig:
                         f"node {node} has no room for the group of CPU {group.first_cpu}; expected "
                         f"{info.group_size_bytes(group)} bytes aligned to {info.atom_size_bytes}",
                     )
+
+    def _directly_mapped(self, node: NodeConfig) -> list[PhysRange]:
+        """Return the node's memory that boot can reach: on i386 what lies below high memory."""
+        top = self.kernel.arch.direct_map_bytes_max
+        return [PhysRange(r.start, min(r.last, top - 1)) for r in node.memory if r.start < top]
 
     def _holds(self, node: int, addr: int) -> bool:
         """Say whether a group of the node may lie at addr: on the node, or its CPUs are not there.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kernel_sim.alignment import align_up
+from kernel_sim.arch import Arch
 from kernel_sim.config_table import ConfigTable, parse_address, shown
 from kernel_sim.errors import ConfigError
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
@@ -22,7 +23,6 @@ from kernel_sim.topology import NR_NODES_MAX, format_cpu_list
 
 NODE_KEYS = ("cpus", "memory", "memory_mib")
 NODE_RANGES_MAX = 128  # as many as a firmware map without extensions can list (E820_MAX_ENTRIES)
-PHYS_BITS = {4: 46, 5: 52}  # what the kernel's direct map can show, by page-table levels
 MEMORY_MIB_MAX = 1 << 32
 
 
@@ -79,7 +79,7 @@ def read_nodes(top: ConfigTable, possible: tuple[int, ...]) -> tuple[NodeConfig,
     return tuple(nodes)
 
 
-def check_memory(where: str, nodes: Sequence[NodeConfig], *, page_table_levels: int) -> None:
+def check_memory(where: str, nodes: Sequence[NodeConfig], *, arch: Arch) -> None:
     """Refuse memory that overlaps, is out of reach, or is not there at all.
 
     Raises: ConfigError.
@@ -94,11 +94,11 @@ def check_memory(where: str, nodes: Sequence[NodeConfig], *, page_table_levels: 
                 "expected ranges apart"
             )
     highest, node = max(ranges, key=lambda pair: pair[0].last)
-    limit = 1 << PHYS_BITS[page_table_levels]
+    limit = 1 << arch.phys_bits
     if highest.last >= limit:
         raise ConfigError(
             f"{where}: [[node]] {node} memory: {highest}; expected addresses below {limit:#x}, all "
-            f"that {page_table_levels} page-table levels can map"
+            f"that {arch.page_table_levels} page-table levels can map"
         )
 
 

@@ -1,8 +1,8 @@
 """The tables of a machine's description that stand for themselves, each a frozen record.
 
-    [kernel]  which release, built how      [vmalloc]   where vmalloc space lies
-    [cpus]    possible > present > online   [schedule]  who runs next
-    [percpu]  which system, asked for what  [numa]      how far apart the nodes are
+    [kernel]  which release, built how      [schedule]  who runs next
+    [cpus]    possible > present > online   [numa]      how far apart the nodes are
+    [percpu]  which system, asked for what
 
 Each is read from its table alone; what two tables must agree on, config.py checks.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kernel_sim.alignment import is_power_of_two
+from kernel_sim.arch import ARCH_NAMES, ARCHES, DEFAULT_LEVELS, Arch
 from kernel_sim.config_table import ADDRESS_MAX, ConfigTable, parse_address, shown
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.unit_layout import MIN_ALLOC_SIZE_BYTES
@@ -26,7 +27,6 @@ POLICIES = ("round_robin", "random", "pct", "scripted")
 
 SIZE_BYTES_MAX = 1 << 30  # of a part of the unit; real ones stay below a few MiB
 DISTANCE_MAX = 255  # one byte in the SLIT
-KERNEL_ADDRESS_MIN = 1 << 63
 
 
 class KernelRelease(NamedTuple):
@@ -40,32 +40,50 @@ RELEASES = {
     "6.1": KernelRelease(12 << 10, 217088),
     "6.12": KernelRelease(20 << 10, 233472),
 }
-# VMALLOC_START and VMALLOC_END of x86-64 without KASLR: 32 TiB, or 12800 TiB with five levels.
-VMALLOC_SPACES = {
-    4: (0xFFFFC90000000000, 0xFFFFE8FFFFFFFFFF),
-    5: (0xFFA0000000000000, 0xFFD1FFFFFFFFFFFF),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class KernelConfig:
-    """The build: release, NR_CPUS, and how many levels its page tables have."""
+    """The build: release, NR_CPUS, architecture, and how many levels its page tables have."""
 
     version: str
     nr_cpus: int
     page_table_levels: int
+    arch_name: str = "x86-64"
 
     @property
     def dyn_early_bytes(self) -> int:
         """The least that a first chunk's dynamic part may have."""
         return RELEASES[self.version].dyn_early_bytes
 
+    @property
+    def arch(self) -> Arch:
+        """What the architecture fixes."""
+        return ARCHES[self.arch_name, self.page_table_levels]
+
     @classmethod
     def from_table(cls, table: ConfigTable) -> KernelConfig:
         """Read [kernel]."""
-        levels = table.integer("page_table_levels", 4, lowest=4, highest=5)
+        arch_name = table.choice("arch", ARCH_NAMES, "x86-64")
+        depths = [levels for name, levels in ARCHES if name == arch_name]
+        levels = table.integer(
+            "page_table_levels",
+            DEFAULT_LEVELS[arch_name],
+            lowest=min(depths),
+            highest=max(depths),
+        )
         nr_cpus = table.integer("nr_cpus", NR_CPUS_MAX, lowest=1, highest=NR_CPUS_MAX)
-        return cls(table.choice("version", tuple(RELEASES), "6.1"), nr_cpus, levels)
+        version = table.choice("version", tuple(RELEASES), "6.1")
+        return cls(version, nr_cpus, levels, arch_name)
+
+    def to_mapping(self) -> dict[str, object]:
+        """Return the table as builtin types."""
+        return {
+            "version": self.version,
+            "nr_cpus": self.nr_cpus,
+            "page_table_levels": self.page_table_levels,
+            "arch": self.arch_name,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +132,41 @@ class PercpuConfig:
     group_phys: tuple[int, ...]  # empty: boot finds memory for the groups itself
 
     @classmethod
-    def from_table(cls, table: ConfigTable, *, version: str) -> PercpuConfig:
-        """Read [percpu]; a first chunk of pages fixes dynamic size, atom and grouping."""
-        first_chunk = table.choice("first_chunk", FIRST_CHUNKS, "embed")
+    def from_table(
+        cls, table: ConfigTable, *, kernel: KernelConfig, is_numa: bool = False
+    ) -> PercpuConfig:
+        """Read [percpu]; a first chunk of pages fixes dynamic size, atom and grouping.
+
+        What setup asks for is smaller on i386, whose vmalloc space is; nothing is kept for modules,
+        which reach every address there; with several nodes it is built of pages.
+        Source: setup_percpu.c, Linux 6.1.
+        """
+        wide = kernel.arch.is_64bit
+        usual = "page" if is_numa and not wide else "embed"
+        first_chunk = table.choice("first_chunk", FIRST_CHUNKS, usual)
         embed = first_chunk == "embed"
         size = SIZE_BYTES_MAX
+        if not wide and not table.has("static_bytes"):
+            raise table.error("static_bytes", "missing; expected the size of i386's .data..percpu")
         config = cls(
             system=table.choice("system", SYSTEMS, "bitmap"),
             backend=table.choice("backend", BACKENDS, "vm"),
             first_chunk=first_chunk,
             static_bytes=table.integer(
-                "static_bytes", RELEASES[version].static_bytes, lowest=1, highest=size
+                "static_bytes", RELEASES[kernel.version].static_bytes, lowest=1, highest=size
             ),
-            reserved_bytes=table.integer("reserved_bytes", 8 << 10, lowest=0, highest=size),
+            reserved_bytes=table.integer(
+                "reserved_bytes", 8 << 10 if wide else 0, lowest=0, highest=size
+            ),
             dynamic_bytes=table.integer(
-                "dynamic_bytes", 28 << 10 if embed else 0, lowest=0, highest=size
+                "dynamic_bytes",
+                (28 << 10 if wide else 20 << 10) if embed else 0,
+                lowest=0,
+                highest=size,
             ),
             atom_bytes=table.integer(
                 "atom_bytes",
-                2 << 20 if embed else PAGE_SIZE_BYTES,
+                2 << 20 if embed and wide else PAGE_SIZE_BYTES,
                 lowest=PAGE_SIZE_BYTES,
                 highest=size,
             ),
@@ -164,31 +198,6 @@ class PercpuConfig:
                 raise table.error(
                     key, 'not for first_chunk = "page", which fixes it; expected no such key'
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class VmallocConfig:
-    """VMALLOC_START and VMALLOC_END as the kernel has them: end is the last byte."""
-
-    start: int
-    end: int
-
-    @property
-    def total_bytes(self) -> int:
-        """VMALLOC_TOTAL: the kernel's own, one byte short."""
-        return self.end - self.start
-
-    @classmethod
-    def from_table(cls, table: ConfigTable, *, page_table_levels: int) -> VmallocConfig:
-        """Read [vmalloc]."""
-        default_start, default_end = VMALLOC_SPACES[page_table_levels]
-        start = table.address("start", default_start)
-        end = table.address("end", default_end)
-        if start % PAGE_SIZE_BYTES or start < KERNEL_ADDRESS_MIN:
-            raise table.error("start", f"{start:#x}; expected a kernel address on a page boundary")
-        if (end + 1) % PAGE_SIZE_BYTES or end <= start:
-            raise table.error("end", f"{end:#x}; expected the last byte of a page above start")
-        return cls(start, end)
 
 
 @dataclass(frozen=True, slots=True)

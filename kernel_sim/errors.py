@@ -4,6 +4,7 @@
     ├── ConfigError        the user asked for a machine that cannot be
     ├── KernelFault        simulated code misbehaved: the debugger stops there
     │   ├── BadAccess        an address nobody maps
+    │   │   └── PageFault      the same, met by the walk of a simulated CPU: CR2 and error code
     │   ├── DoubleFree       a free of something that is not allocated
     │   └── KernelBug        a BUG() or WARN() that the kernel itself would raise
     └── InvariantBroken    we misbehaved: a check of our own found a contradiction
@@ -28,6 +29,19 @@ class KernelFault(KernelSimError):
 
 class BadAccess(KernelFault):
     """A read, write or walk of an address that nothing maps."""
+
+
+class PageFault(BadAccess):
+    """A CPU's access that its TLB and page tables refuse.
+
+    addr is what CR2 holds; error_code has the hardware's bits: 0 protection (else not present),
+    1 write, 2 user, 3 reserved bit, 4 instruction fetch.
+    """
+
+    def __init__(self, text: str, *, addr: int, error_code: int) -> None:
+        super().__init__(text)
+        self.addr = addr
+        self.error_code = error_code
 
 
 class DoubleFree(KernelFault):

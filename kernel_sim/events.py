@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+from kernel_sim.modules.module_events import ModuleFree, ModuleGet, ModuleLoad, ModulePut
+
 
 class PercpuAllocPercpu(NamedTuple):
     """An allocation succeeded; sizes and offsets in bytes."""
@@ -91,6 +93,93 @@ class Printk(NamedTuple):
     text: str
 
 
+class MmPageAlloc(NamedTuple):
+    """Pages were handed out; pfn is -1 and order what was asked where there were none."""
+
+    pfn: int
+    order: int
+    gfp_flags: int
+    node: int
+
+
+class MmPageFree(NamedTuple):
+    """Pages came back."""
+
+    pfn: int
+    order: int
+
+
+class TlbFlush(NamedTuple):
+    """A CPU dropped translations: pages -1 for all; reason 1 asked by another CPU, 2 by itself."""
+
+    reason: int
+    pages: int
+
+
+class PageFaultKernel(NamedTuple):
+    """A CPU met an address that it may not use: what CR2 holds and the error code."""
+
+    address: int
+    error_code: int
+
+
+class KmallocNode(NamedTuple):
+    """A slab object was handed out; sizes in bytes."""
+
+    call_site: str
+    ptr: int
+    bytes_req: int
+    bytes_alloc: int
+    gfp_flags: int
+    node: int
+
+
+class Kfree(NamedTuple):
+    """A slab object came back."""
+
+    call_site: str
+    ptr: int
+
+
+class AllocVmapArea(NamedTuple):
+    """A vmalloc area was taken; failed: there was no such hole."""
+
+    addr: int
+    size: int
+    failed: bool
+
+
+class FreeVmapArea(NamedTuple):
+    """A vmalloc area was given back, to be purged later."""
+
+    addr: int
+
+
+class PurgeVmapAreas(NamedTuple):
+    """Lazily freed areas of a range of addresses became free."""
+
+    start: int
+    end: int
+
+
+class CpuhpEnter(NamedTuple):
+    """A CPU hotplug callback begins: for which CPU, on the way to which state."""
+
+    for_cpu: int
+    target: int
+    idx: int
+    fun: str
+
+
+class CpuhpExit(NamedTuple):
+    """A CPU hotplug callback ended with ret; state is where the CPU stands now."""
+
+    for_cpu: int
+    state: int
+    idx: int
+    ret: int
+
+
 Event: TypeAlias = (
     PercpuAllocPercpu
     | PercpuFreePercpu
@@ -102,6 +191,21 @@ Event: TypeAlias = (
     | WorkQueued
     | WorkBegan
     | Printk
+    | MmPageAlloc
+    | MmPageFree
+    | TlbFlush
+    | PageFaultKernel
+    | KmallocNode
+    | Kfree
+    | AllocVmapArea
+    | FreeVmapArea
+    | PurgeVmapAreas
+    | CpuhpEnter
+    | CpuhpExit
+    | ModuleLoad
+    | ModuleFree
+    | ModuleGet
+    | ModulePut
 )
 
 EVENT_NAMES: dict[type, str] = {
@@ -115,7 +219,23 @@ EVENT_NAMES: dict[type, str] = {
     WorkQueued: "workqueue_queue_work",
     WorkBegan: "workqueue_execute_start",
     Printk: "console",
+    MmPageAlloc: "mm_page_alloc",
+    MmPageFree: "mm_page_free",
+    TlbFlush: "tlb_flush",
+    PageFaultKernel: "page_fault_kernel",
+    KmallocNode: "kmalloc",
+    Kfree: "kfree",
+    AllocVmapArea: "alloc_vmap_area",
+    FreeVmapArea: "free_vmap_area_noflush",
+    PurgeVmapAreas: "purge_vmap_area_lazy",
+    CpuhpEnter: "cpuhp_enter",
+    CpuhpExit: "cpuhp_exit",
+    ModuleLoad: "module_load",
+    ModuleFree: "module_free",
+    ModuleGet: "module_get",
+    ModulePut: "module_put",
 }
+"""In this order for ever: a recording writes the place of a row, so a new one goes to the end."""
 EVENT_TYPES: dict[str, type] = {name: row for row, name in EVENT_NAMES.items()}
 
 

@@ -7,6 +7,7 @@
                 fail_pages   give out that many pages more, then none; -1: never fail
                 async_work   switch the background work on or off, as a subsys_initcall does
                 purge_vmap   flush lazily freed vmalloc areas
+                fail_page_alloc, cpuhp_fail   what shall fail (fault_knobs.py)
                 adopt_…      make the machine agree with a log where it would have done otherwise
 
 A call takes the steps its path takes; a knob is turned in one step. Together with the config the list of
@@ -22,7 +23,12 @@ from kernel_sim.adopt import adopt_alloc, adopt_create, adopt_destroy, adopt_fre
 from kernel_sim.call import Arg, Call
 from kernel_sim.calls import SIGNATURES as CALL_SIGNATURES
 from kernel_sim.errors import ConfigError
+from kernel_sim.fault_knobs import cpuhp_fail, fail_page_alloc
+from kernel_sim.hotplug.bring_up import SIGNATURES as HOTPLUG_SIGNATURES
+from kernel_sim.hotplug.states import CPUHP_ONLINE
 from kernel_sim.machine import Machine
+from kernel_sim.mm.tlb_flush import TLB_REMOTE_SHOOTDOWN, flush_own
+from kernel_sim.topology import format_cpu_list
 
 
 class Input(NamedTuple):
@@ -49,7 +55,9 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
         raise ConfigError(
             f"input at step {given.step}: {given.do}{given.args!r:.80}: expected ({wanted})"
         )
-    if given.do in machine.call_table:
+    if given.do in CALL_SIGNATURES or given.do == "kworker":
+        _check_online(machine, given)
+    if given.do in CALL_SIGNATURES:
         return machine.give(given.cpu, given.do, given.args)
     if given.do == "kworker":
         return machine.start_work(given.cpu)
@@ -59,6 +67,25 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
     machine.step += 1
     turn(machine, given.cpu, *given.args)
     return None
+
+
+def _check_online(machine: Machine, given: Input) -> None:
+    """Refuse a call for a CPU that is offline, comes or goes.
+
+    Recordings of schema 1 ask CPUs that boot left offline: without TLBs these may be, but not for hotplug.
+    """
+    cpu = machine.cpus[given.cpu]
+    if cpu.online and cpu.hotplug_state != CPUHP_ONLINE:
+        raise ConfigError(
+            f"input at step {given.step}: {given.do}: CPU {given.cpu} is at step {cpu.hotplug_state} of"
+            f" hotplug; expected a CPU that neither comes nor goes"
+        )
+    was_up = bool(cpu.hotplug_state) or given.cpu in machine.topology.online
+    if not cpu.online and (was_up or machine.tlbs or given.do in HOTPLUG_SIGNATURES):
+        raise ConfigError(
+            f"input at step {given.step}: {given.do}: CPU {given.cpu} is offline; expected one of "
+            f"{format_cpu_list(machine.online_cpus())}"
+        )
 
 
 def _run_to_lock(machine: Machine, cpu: int, nr_lock_waits: int) -> None:
@@ -79,7 +106,13 @@ def _async_work(machine: Machine, cpu: int, enabled: bool) -> None:
 
 
 def _purge_vmap(machine: Machine, cpu: int) -> None:
-    machine.vmalloc.purge()
+    for space in machine.area_spaces():
+        space.purge()
+        purged = space.take_purged()
+        if purged is not None:
+            for online in machine.online_cpus():
+                if online in machine.tlbs:
+                    flush_own(machine, online, TLB_REMOTE_SHOOTDOWN, purged)
 
 
 KNOB_SIGNATURES: dict[str, tuple[type, ...]] = {
@@ -89,6 +122,8 @@ KNOB_SIGNATURES: dict[str, tuple[type, ...]] = {
     "fail_pages": (int,),
     "async_work": (bool,),
     "purge_vmap": (),
+    "fail_page_alloc": (str,),
+    "cpuhp_fail": (int, int),
     "adopt_alloc": (int, int, int, int, int, str),
     "adopt_free": (int, int),
     "adopt_create": (int,),
@@ -101,6 +136,8 @@ KNOBS: dict[str, Callable[..., None]] = {
     "fail_pages": _fail_pages,
     "async_work": _async_work,
     "purge_vmap": _purge_vmap,
+    "fail_page_alloc": fail_page_alloc,
+    "cpuhp_fail": cpuhp_fail,
     "adopt_alloc": adopt_alloc,
     "adopt_free": adopt_free,
     "adopt_create": adopt_create,

@@ -13,34 +13,49 @@ out and put back, in machine_state.py.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kernel_sim.call import IN_KWORKER, IN_TASK, Arg, Call, frames_of
+from kernel_sim.arch import Arch
+from kernel_sim.call import IN_IRQ, IN_KWORKER, IN_TASK, Arg, Call, frames_of
 from kernel_sim.config import MachineConfig
 from kernel_sim.cpu import Cpu
-from kernel_sim.errors import KernelBug, KernelFault
-from kernel_sim.events import Event, EventAt, Printk, WorkBegan, WorkQueued
+from kernel_sim.errors import KernelBug, KernelFault, PageFault
+from kernel_sim.events import Event, EventAt, PageFaultKernel, Printk, WorkBegan, WorkQueued
 from kernel_sim.mm.address_space import KernelAddressSpace
+from kernel_sim.mm.fixmap import Fixmap
 from kernel_sim.mm.frames import PhysicalMemory
+from kernel_sim.mm.memory_access import MemoryAccess
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.page_alloc import PageAllocator
-from kernel_sim.mm.vmalloc import VmallocSpace
+from kernel_sim.mm.slab import SlabAllocator
+from kernel_sim.mm.tlb import Tlb
+from kernel_sim.mm.vmalloc import VmallocSpace, lazy_max_pages_of
+from kernel_sim.modules.loader import ModuleLoader
 from kernel_sim.percpu.backing_vm import UnitPlaces
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.unit_layout import AllocInfo
+from kernel_sim.primitives import Lock
 from kernel_sim.schedule import Scheduler
 from kernel_sim.topology import Topology
+
+KERN_ALERT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a machine stands still for ever: what happened, where, and the kernel's way there."""
+    """Why a machine stands still for ever: what happened, where, and the kernel's way there.
+
+    For a page fault addr is what CR2 holds and error_code the hardware's; else addr is -1.
+    """
 
     step: int
     cpu: int
     reason: str
     frames: tuple[str, ...]
+    addr: int = -1
+    error_code: int = 0
 
 
 @dataclass(slots=True)
@@ -56,26 +71,41 @@ class Machine:
     """A booted machine; step counts from 0, the moment boot was over."""
 
     config: MachineConfig
+    arch: Arch
     topology: Topology
     alloc_info: AllocInfo
     memory: PhysicalMemory
     pages: PageAllocator
+    slab: SlabAllocator
     space: KernelAddressSpace
     vmalloc: VmallocSpace
+    module_space: VmallocSpace  # on i386 it is vmalloc
+    fixmap: Fixmap
+    tlbs: dict[int, Tlb]  # by CPU; empty where every access walks
+    access: MemoryAccess
     cpus: dict[int, Cpu]
     scheduler: Scheduler
     boot_group_addrs: tuple[int, ...]
     percpu: BitmapPercpu = field(init=False)
     places: UnitPlaces = field(init=False)
+    unit_starts: tuple[int, ...] = ()  # offsets of all units, ascending
+    modules: ModuleLoader = field(init=False)
     symbols: dict[str, int] = field(default_factory=dict)
     call_table: dict[str, Callable[..., object]] = field(default_factory=dict)
     step: int = 0
     work: Work = field(default_factory=Work)
+    held_pages: dict[int, int] = field(default_factory=dict)  # pfn: order, of alloc_pages() calls
+    offline_nodes: dict[int, None] = field(default_factory=dict)
+    hotplug_fail: tuple[int, int] | None = None  # CPU and step that is told to fail once
+    cpu_add_remove_lock: Lock = field(default_factory=lambda: Lock("cpu_add_remove_lock", False))
+    cpu_hotplug_lock: Lock = field(default_factory=lambda: Lock("cpu_hotplug_lock", False))
+    nr_held_back: int = 0  # calls that wait in some CPU's `interrupts`
     kernel_log: list[tuple[int, str]] = field(default_factory=list)
     events: list[EventAt] = field(default_factory=list)  # since the last take_events()
     active: list[int] = field(default_factory=list)  # CPUs with a call under way, ascending
     fault: Fault | None = None
     part_cache: dict[str, object] = field(default_factory=dict)
+    boot_parts: dict[str, object] = field(default_factory=dict)  # what optional parts began as
     pages_version: tuple[int, ...] = ()
 
     # -- what kernel code calls --------------------------------------------------------------------
@@ -102,13 +132,73 @@ class Machine:
             raise KernelBug(f"no symbol {name} in this machine's table of {len(self.symbols)}")
         return self.symbols[name]
 
+    def area_spaces(self) -> tuple[VmallocSpace, ...]:
+        """Return the spaces that areas are taken from: vmalloc, and the modules' where it is another."""
+        if self.module_space is self.vmalloc:
+            return (self.vmalloc,)
+        return (self.vmalloc, self.module_space)
+
+    def percpu_symbol_offset(self, name: str) -> int | None:
+        """Return where a static per-CPU variable lies in a unit, None for any other symbol."""
+        offset = self.symbols.get(name, -1) - self.percpu.percpu_start
+        return offset if 0 <= offset < self.alloc_info.static_size_bytes else None
+
     def note_written(self, cpu: int, addr: int) -> None:
-        """Remember that a CPU wrote to its copy in a chunk, which an allocation must clear from then on."""
-        for chunk in self.percpu.chunks.values():
+        """Remember that a CPU wrote to a unit of a chunk, which an allocation must clear from then on."""
+        for chunk in self.percpu.chunks_around(addr, self.places.group_offsets):
             offset = addr - chunk.base_addr
-            for unit_offset in self.places.unit_offsets:
-                if 0 <= offset - unit_offset < chunk.nr_pages << PAGE_SHIFT and not chunk.written:
-                    chunk.written = chunk.changed = True
+            unit = bisect_right(self.unit_starts, offset) - 1
+            inside = unit >= 0 and offset - self.unit_starts[unit] < chunk.nr_pages << PAGE_SHIFT
+            if inside and not chunk.written:
+                chunk.written = chunk.changed = True
+
+    # -- CPUs and nodes that come and go -----------------------------------------------------------
+
+    def online_cpus(self) -> tuple[int, ...]:
+        """Return the CPUs that run, ascending."""
+        return tuple(number for number, cpu in self.cpus.items() if cpu.online)
+
+    def per_cpu_offset(self, cpu: int) -> int:
+        """Return what the CPU adds to a __percpu pointer to reach its own copy."""
+        base = self.percpu.base_addr - self.percpu.percpu_start
+        return base + self.places.unit_offsets[cpu] & self.arch.address_mask
+
+    def count_online_of_nodes(self, coming: int = -1) -> None:
+        """Tell the page allocator how many CPUs run on each node; coming counts as one of them."""
+        counts = dict.fromkeys(self.topology.nodes, 0)
+        for number, cpu in self.cpus.items():
+            if (cpu.online or number == coming) and cpu.node in counts:
+                counts[cpu.node] += 1
+        for node, nr_cpus in counts.items():
+            self.pages.set_online(node, nr_cpus)
+
+    def vmalloc_lazy_limit(self) -> None:
+        """Set how much lazily freed address space is put up with, for the CPUs that run now."""
+        self.vmalloc.lazy_max_pages = lazy_max_pages_of(len(self.online_cpus()))
+
+    def online_node(self, node: int) -> None:
+        """Let a node appear with its first CPU. Source: try_online_node(), Linux 6.1."""
+        if node in self.offline_nodes:
+            del self.offline_nodes[node]
+
+    def move_pending(self, from_cpu: int) -> None:
+        """Give the calls that wait for a CPU to the next one that runs.
+
+        One that sleeps until this hotplug is over has done nothing yet: it begins anew over there.
+        """
+        owner = self.cpus[from_cpu]
+        waiting, owner.pending = owner.pending, []
+        for call in tuple(owner.stack):
+            if call.wish is self.cpu_add_remove_lock and not call.parked:
+                owner.stack.remove(call)
+                call.begin_anew()
+                waiting.insert(0, call)
+        if waiting:
+            others = [cpu for cpu in self.online_cpus() if cpu != from_cpu]
+            to = self.cpus[next((cpu for cpu in others if cpu > from_cpu), others[0])]
+            for call in waiting:
+                call.cpu = to.number
+                self._take_up(to, call)
 
     # -- inputs ------------------------------------------------------------------------------------
 
@@ -118,24 +208,57 @@ class Machine:
         A call given while the running one is parked runs on top of it, as an interrupt does.
         """
         call = Call(name, cpu, args, context)
+        self._take_up(self.cpus[cpu], call)
+        return call
+
+    def run_on(self, cpu: int, name: str, args: tuple[Arg, ...], context: str) -> Call:
+        """Let a CPU make a call for another one, which waits for its csd lock; not given by anyone."""
+        call = Call(name, cpu, args, context)
+        call.csd = Lock(f"csd of cpu {cpu}", irqs_off=False, holder=cpu, is_csd=True)
         owner = self.cpus[cpu]
-        if not owner.stack or owner.stack[-1].parked:
+        if call.may_begin(owner.stack, self.percpu.lock.holder == cpu):
             self._begin(owner, call)
         else:
-            owner.pending.append(call)
+            owner.interrupts.append(call)
+            self.nr_held_back += 1
         return call
+
+    def interrupt(self, cpu: int, name: str, args: tuple[Arg, ...]) -> Lock:
+        """Let a CPU run a function in an interrupt; the lock is free when it is done."""
+        csd = self.run_on(cpu, name, args, IN_IRQ).csd
+        if csd is None:
+            raise KernelBug(f"nobody can wait for {name} on cpu {cpu}")
+        return csd
 
     def start_work(self, cpu: int) -> Call:
         """Let the kworker of a CPU run the balance work now, whether anyone asked for it or not."""
         self.work.queued_cpu = -1
         self.work.nr_requests = 0
         call = Call("pcpu_balance_workfn", cpu, (), IN_KWORKER)
-        owner = self.cpus[cpu]
-        if owner.stack and not owner.stack[-1].parked:
-            owner.pending.append(call)
-        else:
-            self._begin(owner, call)
+        self._take_up(self.cpus[cpu], call)
         return call
+
+    def start_queued_work(self) -> None:
+        """Start work that was moved to an idle CPU, which has nothing whose end would start it."""
+        cpu = self.work.queued_cpu
+        if self.config.work_mode == "auto" and cpu >= 0 and not self.cpus[cpu].stack:
+            self.start_work(cpu)
+
+    def _take_up(self, owner: Cpu, call: Call) -> None:
+        """Begin a call, or put it in line behind the one that runs."""
+        if not owner.stack or owner.stack[-1].parked:
+            self._begin(owner, call)
+        else:
+            owner.pending.append(call)
+
+    def _deliver(self) -> None:
+        """Begin what was kept out of a CPU and may come in now."""
+        for owner in self.cpus.values():
+            for call in tuple(owner.interrupts):
+                if call.may_begin(owner.stack, self.percpu.lock.holder == owner.number):
+                    owner.interrupts.remove(call)
+                    self.nr_held_back -= 1
+                    self._begin(owner, call)
 
     def _begin(self, owner: Cpu, call: Call) -> None:
         if not owner.stack:
@@ -154,6 +277,8 @@ class Machine:
     def run(self, until_step: int) -> bool:
         """Take steps until until_step, until nothing can run, or until a fault; True if work is left."""
         while self.step < until_step and self.fault is None:
+            if self.nr_held_back:
+                self._deliver()
             active = self.active
             if len(active) == 1:
                 cpu = self.cpus[active[0]]
@@ -217,9 +342,9 @@ class Machine:
                 self._finish(cpu, call, end.value)
                 return
             except KernelFault as problem:
-                self.fault = Fault(self.step, cpu.number, str(problem), frames_of(problem))
+                self._stop(cpu.number, problem)
                 return
-            if wish is not None:
+            if wish is not None and not wish.is_csd:
                 call.nr_lock_waits += 1
                 if call.nr_lock_waits == call.park_at:
                     call.parked = True
@@ -227,6 +352,8 @@ class Machine:
 
     def _finish(self, cpu: Cpu, call: Call, result: object) -> None:
         call.done, call.result, call.path = True, result, None
+        if call.csd is not None:
+            call.csd.release()
         cpu.stack.pop()
         if cpu.stack:
             return
@@ -238,6 +365,18 @@ class Machine:
             self.active.remove(cpu.number)
         else:
             self.active.remove(cpu.number)
+
+    def _stop(self, cpu: int, problem: KernelFault) -> None:
+        """Stop for ever at a fault; a page fault is an event and leaves its lines in the log."""
+        frames = frames_of(problem)
+        if isinstance(problem, PageFault):
+            self.emit(cpu, PageFaultKernel(problem.addr, problem.error_code))
+            for line in str(problem).splitlines():
+                self.printk(cpu, KERN_ALERT, line)
+            reason = "; ".join(str(problem).splitlines())
+            self.fault = Fault(self.step, cpu, reason, frames, problem.addr, problem.error_code)
+        else:
+            self.fault = Fault(self.step, cpu, str(problem), frames)
 
     def _stuck(self) -> bool:
         """Nobody can run: calls are parked, or they wait for each other, which is a deadlock."""

@@ -10,6 +10,7 @@
     vmalloc           areas                                      always (there are few)
     tables            which pages hold page tables               one was added
     frame.PFN         4096 bytes of a touched page               it was written
+    …                 what optional_parts.py lists               it is no longer as boot made it
 
 Unchanged parts are the same object as in the dump before, so that two moments share them and going back
 touches only what differs. A part that claims to be unchanged is held against a fresh dump by check().
@@ -20,10 +21,17 @@ from __future__ import annotations
 from typing import TypeAlias, cast
 
 from kernel_sim.errors import InvariantBroken, KernelBug
-from kernel_sim.machine import Machine, Work
+from kernel_sim.machine import Fault, Machine, Work
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
-from kernel_sim.mm.page_alloc import PageAllocator, PageAllocatorState
+from kernel_sim.mm.page_alloc import PageAllocator, PageAllocatorState, PageHousekeepingState
 from kernel_sim.mm.vmalloc import VmallocSpace, VmallocState
+from kernel_sim.optional_parts import (
+    assume,
+    dump_optional,
+    load_optional,
+    note_versions,
+    stale_part,
+)
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.state import Dump, dump_chunk, dump_percpu, load_chunk, load_percpu
 
@@ -51,6 +59,7 @@ def dump_parts(machine: Machine) -> Parts:
             cache[name] = dump_chunk(chunk)
             chunk.changed = False
         parts[name] = cache[name]
+    dump_optional(machine, parts)
     frames = machine.memory.frames
     for pfn in machine.memory.take_changed():
         if pfn in frames:
@@ -71,11 +80,8 @@ def _kept(cache: Parts, name: str, version: object, dump):  # type: ignore[no-un
 
 
 def pages_version(pages: PageAllocator) -> tuple[int, ...]:
-    """Return numbers that differ whenever a page was taken or given back in between.
-
-    Every request that is met counts a hit or a miss; what is only given back raises the free count.
-    """
-    return (sum(pages.numa_hit), sum(pages.numa_miss), pages.nr_free_pages, pages.fail_after)
+    """Return numbers that differ whenever a page was taken or given back in between."""
+    return (pages.version, pages.fail_after)
 
 
 def _clock(machine: Machine) -> Dump:
@@ -85,20 +91,25 @@ def _clock(machine: Machine) -> Dump:
         machine.scheduler.dump(),
         machine.work.queued_cpu,
         machine.work.nr_requests,
-        (fault.step, fault.cpu, fault.reason, fault.frames) if fault else (),
+        _fault(fault) if fault else (),
     )
+
+
+def _fault(fault: Fault) -> Dump:
+    where = (fault.step, fault.cpu, fault.reason, fault.frames)
+    return where if fault.addr < 0 else (*where, fault.addr, fault.error_code)
 
 
 def _calls(machine: Machine) -> Dump:
-    return tuple(
-        (
-            number,
-            tuple(call.progress() for call in cpu.stack),
-            tuple(call.progress() for call in cpu.pending),
-        )
-        for number, cpu in machine.cpus.items()
-        if cpu.stack or cpu.pending
-    )
+    rows: list[Dump] = []
+    for number, cpu in machine.cpus.items():
+        if cpu.stack or cpu.pending or cpu.interrupts:
+            lines = [cpu.stack, cpu.pending, cpu.interrupts]
+            if not cpu.interrupts:
+                lines.pop()
+            row = [tuple(call.progress() for call in line) for line in lines]
+            rows.append((number, *row))
+    return tuple(rows)
 
 
 def load_parts(machine: Machine, parts: Parts) -> None:
@@ -118,16 +129,22 @@ def load_parts(machine: Machine, parts: Parts) -> None:
         machine.kernel_log = [
             (level, text) for level, text in cast("list[tuple[int, str]]", parts["log"])
         ]
-    if _differs(cache, parts, "pages") or pages_version(machine.pages) != cache.get(
-        "version.pages"
-    ):
-        _assume(machine.pages, PageAllocator.load(cast("PageAllocatorState", parts["pages"])))
-    _assume(machine.vmalloc, VmallocSpace.load(cast("VmallocState", parts["vmalloc"])))
+    pages_differ = _differs(cache, parts, "pages") or (
+        cache.get("page_lists") is not parts.get("page_lists")
+    )
+    if pages_differ or pages_version(machine.pages) != cache.get("version.pages"):
+        lists = parts.get("page_lists", machine.boot_parts["page_lists"])
+        machine.pages.restore(
+            cast("PageAllocatorState", parts["pages"]), cast("PageHousekeepingState", lists)
+        )
+    assume(machine.vmalloc, VmallocSpace.load(cast("VmallocState", parts["vmalloc"])))
+    load_optional(machine, parts)
     machine.space.table_pfns = dict.fromkeys(cast("tuple[int, ...]", parts["tables"]))
     machine.part_cache = dict(parts)
     machine.part_cache["version.log"] = len(machine.kernel_log)
     machine.part_cache["version.pages"] = pages_version(machine.pages)
     machine.part_cache["version.tables"] = machine.space.nr_table_pages
+    note_versions(machine)
     machine.events = []
 
 
@@ -139,6 +156,12 @@ def _drop_calls(machine: Machine) -> None:
                 call.path.close()
         cpu.stack.clear()
         cpu.pending.clear()
+    if machine.nr_held_back:
+        for cpu in machine.cpus.values():
+            cpu.interrupts.clear()
+        machine.nr_held_back = 0
+    for lock in (machine.cpu_add_remove_lock, machine.cpu_hotplug_lock, machine.modules.mutex):
+        lock.release()
     machine.active.clear()
 
 
@@ -184,12 +207,6 @@ def _load_frames(machine: Machine, parts: Parts) -> None:
     memory.take_changed()
 
 
-def _assume(target: object, source: object) -> None:
-    """Make target hold what source holds; others keep their reference to target."""
-    for name in type(source).__slots__:  # type: ignore[attr-defined]
-        setattr(target, name, getattr(source, name))
-
-
 def check_cache(machine: Machine) -> None:
     """Raise InvariantBroken if a part that claims to be unchanged differs from its last dump."""
     cache = machine.part_cache
@@ -202,6 +219,9 @@ def check_cache(machine: Machine) -> None:
         name = f"frame.{pfn}"
         if pfn not in changed and name in cache and cache[name] != bytes(frame):
             raise InvariantBroken(f"frame {pfn:#x} changed without saying so")
+    stale = stale_part(machine)
+    if stale is not None:
+        raise InvariantBroken(f"part {stale} changed without saying so")
     version = pages_version(machine.pages)
     if cache.get("version.pages") == version and cache["pages"] != machine.pages.dump():
         raise InvariantBroken("the page allocator changed without saying so")

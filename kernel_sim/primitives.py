@@ -46,6 +46,7 @@ class Lock:
     name: str
     irqs_off: bool
     holder: int = -1
+    is_csd: bool = False  # only waits until another CPU has done what it was asked
 
     def __await__(self) -> Generator[Lock, None, None]:
         """Ask for the lock; the scheduler resumes the CPU once it has been given to it."""

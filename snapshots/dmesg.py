@@ -31,12 +31,13 @@ N = "([0-9]{1,18})"
 RANGE = r"\[mem 0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})\]"
 OF_INTEREST = re.compile(
     r"Linux version |ommand line: |hotplug CPUs|node +[0-9]+: \[mem|NODE_DATA\("
-    r"|setup_percpu: |\bpercpu: .{0,60}pages/cpu|pcpu-alloc: "
+    r"|setup_percpu: |\bpercpu: .{0,60}pages/cpu|pcpu-alloc: |BIOS-e820: "
 )
 VERSION = re.compile(r"Linux version (\S+)")
 COMMAND_LINE = re.compile(r"ommand line: (.*)")
 ALLOWING = re.compile(f"Allowing {N} (?:CPUs,|present CPUs plus) {N} hotplug CPUs")
 NODE_MEMORY = re.compile("node +([0-9]{1,5}): " + RANGE)
+FIRMWARE = re.compile("BIOS-e820: " + RANGE + " ([ -~]{1,64}?)\\s*$")
 NODE_DATA = re.compile(r"NODE_DATA\(([0-9]{1,5})\) allocated " + RANGE)
 SETUP = re.compile(f"setup_percpu: NR_CPUS:{N} nr_cpumask_bits:{N} nr_cpu_ids:{N} nr_node_ids:{N}")
 AT = r"(?:@\S+ )?"  # old kernels named the base address here
@@ -90,6 +91,7 @@ class BootLog:
     groups: tuple[UnitGroup, ...] = ()
     node_memory: dict[int, tuple[MemoryRange, ...]] = field(default_factory=dict)
     node_data: dict[int, MemoryRange] = field(default_factory=dict)
+    firmware: tuple[tuple[MemoryRange, str], ...] = ()  # usable, reserved, ACPI data …
 
     @property
     def version(self) -> str | None:
@@ -176,6 +178,15 @@ def _read_node_memory(log: BootLog, line: str) -> bool:
     return memory.start <= memory.last and len(known) < MEMORY_RANGES_MAX
 
 
+def _read_firmware(log: BootLog, line: str) -> bool:
+    found = FIRMWARE.search(line)
+    if found is None:
+        return False
+    row = (MemoryRange(int(found[1], 16), int(found[2], 16)), found[3])
+    log.firmware = (*log.firmware, row)
+    return len(log.firmware) <= MEMORY_RANGES_MAX
+
+
 def _read_node_data(log: BootLog, line: str) -> bool:
     found = NODE_DATA.search(line)
     if found:
@@ -225,6 +236,7 @@ def _read_groups(log: BootLog, tokens: list[str]) -> bool:
 
 
 READERS = {
+    "BIOS-e820: ": _read_firmware,
     "Linux version ": _read_version,
     "ommand line: ": _read_command_line,
     "hotplug CPUs": _read_allowing,

@@ -358,6 +358,7 @@ def _mapping_of(header: Row) -> Row:
             for node in range(max(nodes) + 1)
         ],
         "percpu": percpu,
+        "tlb": {"profile": "none"},  # the C code that was recorded ran on no page tables
         "work": {"mode": "scripted"},
     }
 

@@ -8,7 +8,7 @@ plain PC. A log on such a machine is observed, never predicted.
 from __future__ import annotations
 
 from kernel_sim.alignment import align_up
-from kernel_sim.boot import DIRECT_MAP_ADDRS
+from kernel_sim.arch import ARCHES
 from kernel_sim.percpu.unit_layout import build_alloc_info
 from snapshots.errors import TraceError
 from snapshots.trace_log import TraceLog, possible_cpus_from
@@ -39,6 +39,7 @@ def guess_mapping(log: TraceLog, base: int | None) -> dict[str, object]:
             {"cpus": _cpus_of(node, nr_cpus, nr_nodes), "memory_mib": _memory_mib(base)}
             for node in range(nr_nodes)
         ],
+        "tlb": {"profile": "none"},
         "percpu": {"static_bytes": STATIC_BYTES, "reserved_bytes": RESERVED_BYTES},
         "work": {"mode": "scripted"},
     }
@@ -66,7 +67,7 @@ def _cpus_of(node: int, nr_cpus: int, nr_nodes: int) -> str:
 
 def _memory_mib(base: int | None) -> int:
     """Return memory that reaches beyond the first chunk, if its address is one of the direct map."""
-    phys = (base or 0) - DIRECT_MAP_ADDRS[4]
+    phys = (base or 0) - ARCHES["x86-64", 4].direct_map_addr
     if base is None or not 0 <= phys < PHYS_MAX:
         return NODE_MIB
     return max(NODE_MIB, align_up(phys + (64 << 20), 1 << 30) >> 20)

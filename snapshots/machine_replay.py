@@ -24,7 +24,6 @@ from kernel_sim.events import (
     PercpuDestroyChunk,
 )
 from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL, gfp_from_text
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import RESERVED
 from snapshots.allocator_state import AllocatorState
 from snapshots.early_allocs import EarlyAlloc
@@ -214,7 +213,7 @@ class LogReplay:
     def _free(self, action: Action) -> None:
         event = self.order.lines[action.line].event
         chunk = self.timeline.machine.percpu.chunks[action.number]
-        ptr = chunk.base_addr + event.off - self.timeline.machine.percpu.base_addr & ADDRESS_MASK
+        ptr = self.timeline.machine.percpu.ptr_of(chunk.base_addr + event.off)
         cpu = self._cpu(action.cpu)
         self._do("free_percpu", cpu, (ptr,), event.line_no, f"{event.task}-{event.pid}")
         self.report.nr_operations += 1

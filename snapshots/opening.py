@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernel_sim.boot import boot
-from kernel_sim.config import MachineConfig
+from kernel_sim.config import SYMBOLS_MAX, MachineConfig
 from snapshots.errors import InputError
+from snapshots.kernel_symbols import read_kernel_symbols
 from snapshots.recording import Origin, open_recording
 from snapshots.replay import replay_path
 from snapshots.text_source import read_text
@@ -21,6 +22,7 @@ from snapshots.timeline import Timeline
 
 RECORDING_MAGIC = b"\x95\xa9kmemscope"  # a msgpack array of five, and its first text
 TOML_BYTES_MAX = 4 << 20
+SYMBOLS_KEY = "symbols_file"
 
 
 @dataclass(slots=True)
@@ -44,14 +46,39 @@ def is_recording(path: Path) -> bool:
 
 
 def read_machine_toml(path: Path) -> dict[str, object]:
-    """Return a machine's TOML as a mapping. Raises InputError, with line and column."""
+    """Return a machine's TOML as a mapping, with the symbols of the file that symbols_file names.
+
+    Raises InputError, with line and column.
+    """
     text = read_text(path, limit_bytes=TOML_BYTES_MAX)
     try:
-        return tomllib.loads(text)
+        mapping = tomllib.loads(text)
     except ValueError as problem:  # TOMLDecodeError, and integers of more digits than Python takes
         raise InputError(f"{path}: no TOML: {problem}") from problem
     except RecursionError as problem:
         raise InputError(f"{path}: no TOML: nested too deeply") from problem
+    return with_symbols(mapping, path)
+
+
+def with_symbols(mapping: dict[str, object], path: Path) -> dict[str, object]:
+    """Return a machine's mapping with its symbols_file read: its names, and the static section's size.
+
+    The path is relative to the folder of path; [symbols] and [percpu] static_bytes overrule it.
+    Raises: InputError.
+    """
+    if SYMBOLS_KEY not in mapping:
+        return mapping
+    name = mapping[SYMBOLS_KEY]
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{path}: {SYMBOLS_KEY}: {name!r:.60}; expected the name of a file")
+    found = read_kernel_symbols(path.parent / name)
+    merged = {key: value for key, value in mapping.items() if key != SYMBOLS_KEY}
+    own, percpu = merged.get("symbols", {}), merged.get("percpu", {})
+    if isinstance(own, dict):
+        merged["symbols"] = found.for_config(SYMBOLS_MAX - len(own)) | own
+    if isinstance(percpu, dict):
+        merged["percpu"] = {"static_bytes": found.static_bytes} | percpu
+    return merged
 
 
 def read_config(path: Path) -> MachineConfig:

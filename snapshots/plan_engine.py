@@ -86,7 +86,7 @@ class PlanEngine:
         ptr = run_undisturbed(percpu.pcpu_alloc(cpu, size, align, reserved, gfp, ""))
         if not ptr:
             return None
-        addr = ptr + percpu.base_addr & (1 << 64) - 1
+        addr = percpu.addr_of(ptr)
         chunk = percpu.chunk_of(addr)
         assert chunk is not None, f"allocated {ptr:#x} outside every chunk"
         return chunk.number, addr - chunk.base_addr
@@ -96,7 +96,7 @@ class PlanEngine:
         chunk = self.percpu.chunks.get(number)
         if chunk is None or off & 3 or not chunk.area_bits(off >> 2):
             return False
-        ptr = chunk.base_addr + off - self.percpu.base_addr & (1 << 64) - 1
+        ptr = self.percpu.ptr_of(chunk.base_addr + off)
         run_undisturbed(self.percpu.free_percpu(cpu, ptr))
         return True
 

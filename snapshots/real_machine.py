@@ -3,6 +3,7 @@
     dmesg ──────── NR_CPUS, sizes of a unit, memory of each node ───▶ [kernel] [percpu] [[node]]
     sys/ ───────── CPUs, their nodes, distances ────────────────────▶ [cpus] [[node]] [numa]
     kallsyms ───── offsets of the static per-CPU variables ─────────▶ [symbols]
+    dmesg ──────── what the firmware said of memory ────────────────▶ [memory] map
     states ─────── where the groups of the first chunk lie ─────────▶ [percpu] group_phys
 
 The mapping is what a machine's TOML file would hold; work is scripted, because the log decides
@@ -12,8 +13,9 @@ when it ran.
 from __future__ import annotations
 
 from kernel_sim.alignment import align_up
-from kernel_sim.boot import DIRECT_MAP_ADDRS
+from kernel_sim.arch import ARCHES
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from kernel_sim.proc.boot_memory import E820_KINDS
 from kernel_sim.topology import LOCAL_DISTANCE, REMOTE_DISTANCE, format_cpu_list
 from snapshots.dmesg import BootLog, PercpuSetup
 from snapshots.errors import InputError
@@ -26,8 +28,8 @@ KNOWN_VERSIONS = ("6.1", "6.12")
 DYNAMIC_ASKED_BYTES = 28 << 10  # PERCPU_DYNAMIC_RESERVE on 64-bit machines
 EMBED_ATOM_BYTES = 2 << 20
 DIRECT_MAPS = {  # by levels of page tables: where it starts without KASLR, and the limit of it
-    4: (DIRECT_MAP_ADDRS[4], 0xFFFFC88000000000),
-    5: (DIRECT_MAP_ADDRS[5], 0xFF91000000000000),
+    4: (ARCHES["x86-64", 4].direct_map_addr, 0xFFFFC88000000000),
+    5: (ARCHES["x86-64", 5].direct_map_addr, 0xFF91000000000000),
 }
 FIVE_LEVELS_END = 0xFFD2000000000000  # everything of a 5-level kernel's data lies below
 IMAGE_START = 0xFFFFFFFF81000000  # of the kernel, without KASLR
@@ -59,6 +61,8 @@ def machine_mapping(
         },
         "cpus": {name: format_cpu_list(numbers) for name, numbers in cpus._asdict().items()},
         "node": _nodes(real, boot, cpus),
+        "memory": {"map": _firmware_map(boot)},
+        "tlb": {"profile": "none"},  # a log says nothing of them
         "percpu": {
             "system": "bitmap",
             "backend": "vm",
@@ -77,6 +81,15 @@ def machine_mapping(
         assert isinstance(percpu, dict)
         percpu["group_phys"] = [f"{addr:#x}" for addr in group_phys]
     return mapping
+
+
+def _firmware_map(boot: BootLog) -> list[str]:
+    """Return what the firmware said of memory, under the names of /proc/iomem."""
+    names = {kind: name for name, kind in E820_KINDS.items()}
+    return [
+        f"{place.start:#x}-{place.last:#x} {names.get(kind, kind)}"
+        for place, kind in sorted(boot.firmware)
+    ]
 
 
 def _known_version(real: RealMachine) -> str:

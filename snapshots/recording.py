@@ -19,6 +19,7 @@ from typing import cast
 
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
+from kernel_sim.config_hardware import BEFORE_THEY_EXISTED
 from kernel_sim.errors import ConfigError
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts
@@ -31,6 +32,7 @@ from snapshots.timeline import Timeline
 
 UNDERSTOOD = ("Keyframe", "Segment", "Branch")
 MAIN_BRANCH = 0
+SCHEMA = 2  # of the header: 2 names page lists and TLBs, which machines of schema 1 did not have
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class RecordingSink:
 
 def header_of(config: MachineConfig) -> dict[str, object]:
     """Return a recording's header."""
-    return {"config": config.to_mapping(), "schema": 1}
+    return {"config": config.to_mapping(), "schema": SCHEMA}
 
 
 def save_timeline(
@@ -254,6 +256,8 @@ def _machine_of(path: Path, fields: Mapping[str, object]) -> tuple[MachineConfig
     if not isinstance(mapping, dict):
         raise RecordingError(f"{path}: the header has no config of a machine")
     try:
+        if fields.get("schema") == 1:
+            mapping = BEFORE_THEY_EXISTED | mapping
         config = MachineConfig.from_mapping(mapping, where=f"{path}: header")
         return config, boot(config)
     except ConfigError as problem:

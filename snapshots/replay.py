@@ -129,6 +129,7 @@ def replay_log(
     else:
         mapping = dict(job.mapping)
         mapping["work"] = {"mode": "scripted"}
+        mapping.setdefault("tlb", {"profile": "none"})  # a log says nothing of them
     config = MachineConfig.from_mapping(mapping, where=job.path)
     contradiction = _contradiction(config, job.log)
     if contradiction:

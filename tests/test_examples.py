@@ -42,3 +42,25 @@ def test_the_demo_is_true() -> None:
 def test_a_log_with_its_dmesg_lines_is_enough() -> None:
     report = replay_path(EXAMPLES / "logs" / "formats-2cpu.txt.gz")
     assert (report.mode, report.ok, report.nr_compared) == ("predicted", True, 819)
+
+
+def test_the_machine_beneath_tells_its_story() -> None:
+    program = [
+        sys.executable, "-m", "tui.cli", "script", "examples/machine_beneath.txt",
+        "examples/machines/numa2-4cpu.toml",
+    ]  # fmt: skip
+    run = subprocess.run(
+        program, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    lines = run.stdout.splitlines()
+    for told in (
+        "hits is loaded",
+        "cpu 0 reads 0x7 at 0x35000",
+        "cpu 3 reads 0x8 at 0x35000",
+        "cpu 3 stays: -EAGAIN",
+        "cpu 3 is online",
+        "hits 1 in L1, 0 in L2; 1 misses, for which 4 table entries were read",
+        "hits is gone",
+        "<6>smpboot: CPU 3 is now offline",
+    ):
+        assert told in lines

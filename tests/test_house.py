@@ -40,9 +40,27 @@ KERNEL_FUNCTIONS = (
     # mm/percpu-vm.c, mm/percpu-km.c
     "pcpu_create_chunk", "pcpu_destroy_chunk", "pcpu_populate_chunk", "pcpu_depopulate_chunk",
     "pcpu_post_unmap_tlb_flush", "pcpu_alloc_pages", "pcpu_map_pages",
+    # mm/vmalloc.c, arch/x86/kernel/module.c
+    "vmalloc", "vzalloc", "vmalloc_node", "__vmalloc_node_range", "vm_area_alloc_pages", "vfree",
+    "module_alloc", "module_memfree",
+    # mm/page_alloc.c, mm/slab.c; a plain access to an address
+    "free_pages", "drain_all_pages", "kmalloc_node", "kfree", "read", "write",
+    # arch/x86/mm/tlb.c, kernel/smp.c
+    "flush_tlb_kernel_range", "flush_tlb_all", "on_each_cpu", "do_flush_tlb_all",
+    "do_kernel_range_flush", "csd_lock_wait",
+    # kernel/cpu.c, kernel/smpboot.c, arch/x86/kernel/smpboot.c
+    "cpu_up", "do_cpu_up", "_cpu_up", "bringup_cpu", "start_secondary", "cpuhp_thread_fun",
+    "cpuhp_up_callbacks", "cpuhp_down_callbacks", "cpuhp_kick_ap", "cpuhp_invoke_callback",
+    "cpu_down", "cpu_down_maps_locked", "_cpu_down", "takedown_cpu", "take_cpu_down",
     # include/linux/gfp.h, include/linux/percpu-defs.h
     "alloc_pages", "alloc_pages_node", "this_cpu_read", "this_cpu_write", "this_cpu_add",
     "per_cpu_ptr", "per_cpu",
+    # kernel/module/main.c, init/main.c
+    "load_module", "layout_and_allocate", "move_module", "add_unformed_module", "percpu_modalloc",
+    "simplify_symbols", "resolve_symbol", "resolve_symbol_wait", "apply_relocations",
+    "post_relocation", "percpu_modcopy", "percpu_modfree", "complete_formation", "do_init_module",
+    "do_one_initcall", "cleanup_module", "delete_module", "free_module", "module_deallocate",
+    "module_unload_free", "try_module_get", "module_put", "cpa_flush",
 )  # fmt: skip
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
 TEXT_SUFFIXES = (".py", ".md", ".toml", ".tcss", ".txt", ".yml", ".yaml", ".cfg", "")

@@ -17,6 +17,7 @@ from textual.widget import Widget
 from tui.asking import Asking
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import Place
+from tui.debugger.views.fault import fault_headline
 from tui.debugger.views.map_object import describe
 from tui.garbage import collect_rarely
 from tui.keys import bindings
@@ -111,7 +112,7 @@ class KmemscopeApp(App[None]):
     def _name_place(self, place: Place | None) -> None:
         fault = self.session.machine.fault
         if fault is not None:
-            self.say(f"machine stopped on cpu {fault.cpu}: {fault.reason}", "error")
+            self.say(fault_headline(self.session, fault), "error")
         elif place is not None:
             self.say(describe(self.session, place))
 
@@ -244,6 +245,10 @@ class KmemscopeApp(App[None]):
     def action_turn(self, way: int) -> None:
         """Show the next listing in the lower pane."""
         self.open_listing(self.desk.turn(way))
+
+    def action_turn_beneath(self, way: int) -> None:
+        """Show the next listing of the machine beneath in the lower pane."""
+        self.open_listing(self.desk.turn_beneath(way))
 
     def open_listing(self, name: str) -> None:
         """Show a pane or listing by name and give it the keys."""

@@ -54,6 +54,8 @@ KEYS: tuple[Key, ...] = (
     Key("tab", "app.focus_next", "Tab", "", "next pane (Shift+Tab: the one before)", LOOK),
     Key("right_square_bracket", "turn(1)", "]", "", "next listing in the lower pane", LOOK),
     Key("left_square_bracket", "turn(-1)", "[", "", "the one before", LOOK, joins=True),
+    Key("b", "turn_beneath(1)", "b", "memory", "zones, page lists, TLB, modules, hotplug …", LOOK, footer=10),
+    Key("B", "turn_beneath(-1)", "B", "", "backwards", LOOK, joins=True),
     Key("up,down,enter,h,l", "", "↑ ↓ Enter", "", "in a listing: choose a row; h l: sideways", LOOK),
     Key("z", "zoom_pane", "z", "", "this pane on the whole screen, and back", LOOK),
     Key("v", "walk_address", "v", "", "walk the page tables for an address", LOOK),
@@ -67,9 +69,9 @@ KEYS: tuple[Key, ...] = (
     Key("colon", "command", ":", "cmd", "a command; `help` lists them", ASK, footer=7),
     Key("m", "bookmark", "m", "", "name this step; g @name comes back", ASK),
     Key("s", "save", "s", "", "save the recording", ASK),
-    Key("question_mark,f1", "help", "?", "help", "this page", APP, footer=10),
+    Key("question_mark,f1", "help", "?", "help", "this page", APP, footer=11),
     Key("T", "theme", "T", "", "dark or light", APP),
-    Key("q", "quit", "q", "quit", "leave", APP, footer=11),
+    Key("q", "quit", "q", "quit", "leave", APP, footer=12),
 )
 # fmt: on
 

@@ -1,84 +1,67 @@
-"""The kernel's half of the address space: page tables that live in simulated memory.
+"""The kernel's half of the address space: mapping, unmapping, splitting, changing what is mapped.
 
-    root ─► PGD page ─► PUD page ─► PMD page ─► PTE page ─► 4 KiB
-                             └ 1 GiB     └ 2 MiB
+    map_page       4 KiB                    one entry of a PTE table
+    map_large      2M / 4M / 1G             one entry of a higher table, with PSE
+    map_linear     the largest pages that alignment permits
+    split          [   2 MiB   ]    ──►     table of 512 x 4 KiB: same frames, same flags
+    change_flags   splits where only a part of a large page is meant
 
-Nothing is cached: every translation reads the bits that are there. The only thing kept beside them
-is which pages are tables, so that each has an owner. Tables are made on demand and stay, as the
-kernel's do.
+The tables themselves are in page_tables.py. Nothing here touches a TLB: who takes a mapping or a right
+away has to flush, as in the kernel, and stale entries show where that was left out.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
-from kernel_sim.errors import BadAccess, ConfigError, InvariantBroken, KernelBug
-from kernel_sim.mm.frames import PhysicalMemory
+from kernel_sim.errors import ConfigError, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.mm.page_tables import PageTables
 from kernel_sim.mm.paging import (
-    ENTRIES_PER_TABLE,
-    ENTRY_BYTES,
-    INDEX_BITS,
-    KERNEL_TABLE,
-    LEVEL_NAMES,
-    LEVEL_SHIFT,
-    PFN_MASK,
+    PAT,
+    PAT_LARGE,
     PRESENT,
     PSE,
-    Walk,
-    entry_fault,
-    entry_pfn,
-    is_canonical,
-    make_entry,
-    table_index,
-    walk,
+    large_flags,
+    small_flags,
 )
 
-_PAGE_SHIFTS_LARGEST_FIRST = (30, 21, 12)
-_OFFSET_MASK = PAGE_SIZE_BYTES - 1
-_TABLE = struct.Struct(f"<{ENTRIES_PER_TABLE}Q")
+_OFFSET_MASK: Final = PAGE_SIZE_BYTES - 1
 
 
 @dataclass(slots=True)
-class KernelAddressSpace:
-    """Page tables from root_pfn down; `table_pfns` is the ordered set of pages they occupy.
+class KernelAddressSpace(PageTables):
+    """Page tables with the kernel's operations on them.
 
-    alloc_table gives a page for a table, wished on a node, or None if there is no memory. The root
-    page belongs to the space too.
+    Flags are given as a 4 KiB entry has them, PAT at bit 7; large pages get theirs from that. Flags
+    that a mode does not have (NX without PAE) are dropped.
     """
 
-    root_pfn: int
-    levels: int
-    phys: PhysicalMemory
-    alloc_table: Callable[[int], int | None]
-    table_pfns: dict[int, None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.levels not in LEVEL_NAMES:
-            raise ConfigError(f"x86-64 has 4 or 5 levels of page tables, not {self.levels}")
-        self.table_pfns.setdefault(self.root_pfn, None)
-
-    @property
-    def nr_table_pages(self) -> int:
-        """Number of pages that hold tables, the root among them."""
-        return len(self.table_pfns)
-
-    def map_page(self, *, virt: int, pfn: int, flags: int, node: int) -> bool:
+    def map_page(self, *, virt: int, pfn: int, flags: int, node: int, cpu: int = 0) -> bool:
         """Map the 4 KiB page at virt to pfn; False if a table needed memory and there was none.
 
-        Raises KernelBug if something is mapped there already, BadAccess if virt is not canonical.
+        Tables made before memory ran out stay, empty. Raises KernelBug if something is mapped there
+        already or pfn does not fit an entry, BadAccess if virt is no address.
         Source: vmap_pages_pte_range() in mm/vmalloc.c, Linux 6.1.
         """
-        table_pfn = self._table_for(virt, PAGE_SHIFT, node)
+        table_pfn = self.table_for(virt, PAGE_SHIFT, node, cpu, flags)
         if table_pfn is None:
             return False
-        entry_phys = (table_pfn << PAGE_SHIFT) + table_index(virt, PAGE_SHIFT) * ENTRY_BYTES
-        old_entry = self.phys.read_u64(entry_phys)
+        mode = self.mode
+        index = virt >> PAGE_SHIFT & mode.index_mask
+        entry_phys = (table_pfn << PAGE_SHIFT) + (index << mode.entry_shift)
+        old_entry = self.phys.read_u64(entry_phys) if mode.is_wide else self.read_entry(entry_phys)
         if old_entry:
             raise KernelBug(f"page {virt:#x} is mapped already: its PTE is {old_entry:#x}")
-        self.phys.write_u64(entry_phys, make_entry(pfn, flags))
+        phys = pfn << PAGE_SHIFT
+        if phys & ~mode.pfn_mask:
+            self._check_frames(pfn, 1)
+        entry = phys | flags & mode.flag_mask
+        if mode.is_wide:
+            self.phys.write_u64(entry_phys, entry)
+        else:
+            self.write_entry(entry_phys, entry)
         return True
 
     def unmap_page(self, virt: int) -> int | None:
@@ -86,29 +69,41 @@ class KernelAddressSpace:
 
         Raises KernelBug if virt lies in a large page. Source: vunmap_pte_range(), Linux 6.1.
         """
-        leaf = self._find_leaf(virt)
-        if leaf is None:
-            return None
-        entry_phys, entry, shift = leaf
-        if shift != PAGE_SHIFT:
-            raise KernelBug(f"{virt:#x} lies in a page of {1 << shift} bytes, cannot unmap 4096")
-        self.phys.write_u64(entry_phys, 0)
-        return entry_pfn(entry)
+        return self._unmap(virt, PAGE_SHIFT)
 
-    def translate(self, virt: int) -> int | None:
-        """Return the physical address of virt, or None where a walk ends in a fault."""
-        leaf = self._find_leaf(virt)
-        if leaf is None:
-            return None
-        _, entry, shift = leaf
-        offset_mask = (1 << shift) - 1
-        return entry & PFN_MASK & ~offset_mask | virt & offset_mask
+    def map_large(
+        self, *, virt: int, pfn: int, shift: int, flags: int, node: int, cpu: int = 0
+    ) -> bool:
+        """Map one large page of 1 << shift bytes; False if a table needed memory and had none.
 
-    def walk(self, virt: int) -> Walk:
-        """Return every step of the translation of virt."""
-        return walk(self.phys.read_u64, self.root_pfn, virt, self.levels)
+        Raises KernelBug if virt or pfn is not aligned to it, if anything is mapped there or a table
+        hangs there, even an empty one; ConfigError if the mode has no pages of that size.
+        Source: vmap_try_huge_pmd() in mm/vmalloc.c, Linux 6.1 (which frees an empty table instead).
+        """
+        self._check_large(virt, shift)
+        nr_pages = 1 << shift - PAGE_SHIFT
+        if pfn % nr_pages:
+            raise KernelBug(f"frame {pfn:#x} is not aligned to a page of {1 << shift} bytes")
+        self._check_frames(pfn, nr_pages)
+        table_pfn = self.table_for(virt, shift, node, cpu, flags)
+        if table_pfn is None:
+            return False
+        index = self.mode.table_index(virt, shift)
+        self._write_run(table_pfn, index, 1, shift, pfn << PAGE_SHIFT, flags)
+        return True
 
-    def map_linear(self, *, virt: int, phys: int, nr_bytes: int, flags: int, node: int = 0) -> bool:
+    def unmap_large(self, virt: int, shift: int) -> int | None:
+        """Clear the large page of 1 << shift bytes at virt; return its first pfn, None without one.
+
+        Raises KernelBug if pages of another size are mapped at virt, or it is not aligned;
+        ConfigError if the mode has no pages of that size.
+        """
+        self._check_large(virt, shift)
+        return self._unmap(virt, shift)
+
+    def map_linear(
+        self, *, virt: int, phys: int, nr_bytes: int, flags: int, node: int = 0, cpu: int = 0
+    ) -> bool:
         """Map a range of virtual to physical addresses with the largest pages their alignment
         permits.
 
@@ -120,127 +115,166 @@ class KernelAddressSpace:
             raise ConfigError(
                 f"cannot map {nr_bytes:#x} bytes at {virt:#x} to {phys:#x}: not whole pages"
             )
+        self._check_frames(phys >> PAGE_SHIFT, nr_bytes >> PAGE_SHIFT)
         end = virt + nr_bytes
         while virt < end:
-            shift = _largest_shift(virt | phys, end - virt)
-            index = table_index(virt, shift)
-            nr_entries = min((end - virt) >> shift, ENTRIES_PER_TABLE - index)
-            table_pfn = self._table_for(virt, shift, node)
+            shift = self._largest_shift(virt | phys, end - virt)
+            index = self.mode.table_index(virt, shift)
+            nr_entries = min((end - virt) >> shift, self.mode.index_mask + 1 - index)
+            table_pfn = self.table_for(virt, shift, node, cpu, flags)
             if table_pfn is None:
                 return False
-            self._write_run(
-                table_pfn, index, nr_entries, shift, make_entry(phys >> PAGE_SHIFT, flags)
-            )
+            self._write_run(table_pfn, index, nr_entries, shift, phys, flags)
             virt += nr_entries << shift
             phys += nr_entries << shift
         return True
 
-    def check_invariants(self) -> None:
-        """Raise InvariantBroken unless a walk of all reaches each of table_pfns once, no other."""
-        reached: dict[int, None] = {self.root_pfn: None}
-        level_tables = [self.root_pfn]
-        for name in LEVEL_NAMES[self.levels][:-1]:
-            below: list[int] = []
-            for table_pfn in level_tables:
-                for index, lower_pfn in self._lower_tables(table_pfn, name):
-                    if lower_pfn in reached:
-                        raise InvariantBroken(
-                            f"table {lower_pfn:#x} is reached twice, again from {name} "
-                            f"{table_pfn:#x} entry {index}"
-                        )
-                    reached[lower_pfn] = None
-                    below.append(lower_pfn)
-            level_tables = below
-        for table_pfn in self.table_pfns:
-            if table_pfn not in reached:
-                raise InvariantBroken(f"table {table_pfn:#x} is owned, but no entry points to it")
-        for table_pfn in reached:
-            if table_pfn not in self.table_pfns:
-                raise InvariantBroken(f"table {table_pfn:#x} is in use, but not owned")
+    def split_large_page(self, virt: int, node: int = 0, cpu: int = 0) -> bool:
+        """Replace the large page around virt by a table of pages one size smaller.
 
-    def _find_leaf(self, virt: int) -> tuple[int, int, int] | None:
-        """Walk fast: return where the entry that maps virt lies, the entry, its page's shift."""
-        if not is_canonical(virt, self.levels):
-            return None
-        read_u64 = self.phys.read_u64
-        table_phys = self.root_pfn << PAGE_SHIFT
-        shift = PAGE_SHIFT + INDEX_BITS * self.levels
-        while True:
-            shift -= INDEX_BITS
-            entry_phys = table_phys + table_index(virt, shift) * ENTRY_BYTES
-            entry = read_u64(entry_phys)
-            if not entry & PRESENT:
-                return None
-            if shift == PAGE_SHIFT:
-                return entry_phys, entry, shift
-            if entry & PSE:
-                name = LEVEL_NAMES[self.levels][-1 - (shift - PAGE_SHIFT) // INDEX_BITS]
-                return None if entry_fault(name, entry) else (entry_phys, entry, shift)
-            table_phys = entry & PFN_MASK
+        1 GiB becomes 512 of 2 MiB, 2 MiB 512 of 4 KiB, 4 MiB 1024 of 4 KiB: same frames, same flags.
+        False, and nothing changed, if there is no memory for the table. Raises KernelBug if virt is
+        in no large page. TLBs hold the old page until they are flushed.
+        Source: __split_large_page() in arch/x86/mm/pat/set_memory.c, Linux 6.1.
+        """
+        leaf = self.find_leaf(virt)
+        if leaf is None or leaf[2] == PAGE_SHIFT:
+            what = "nothing is mapped there" if leaf is None else "its page has 4096 bytes"
+            raise KernelBug(f"no large page to split at {virt:#x}: {what}")
+        entry_phys, entry, shift = leaf
+        table_pfn = self.alloc_table(node, cpu)
+        if table_pfn is None:
+            return False
+        self.own_table(table_pfn)
+        mode = self.mode
+        sizes = [level.shift for level in mode.levels]
+        level_index = sizes.index(shift)
+        lower_shift = sizes[level_index + 1]
+        phys = entry & mode.pfn_mask & -(1 << shift)
+        flags = entry & (mode.flag_mask | PAT_LARGE)
+        first_entry = phys | (small_flags(flags) if lower_shift == PAGE_SHIFT else flags)
+        entries = range(first_entry, first_entry + (1 << shift), 1 << lower_shift)
+        self.phys.fill_page(table_pfn, self.pack_entries(entries))
+        self.link_table(table_pfn, entry_phys, mode.table_flags(level_index, flags))
+        return True
 
-    def _lower_tables(self, table_pfn: int, name: str) -> list[tuple[int, int]]:
-        """Return (index, pfn) of the tables that a table of level name points to."""
-        frame = self.phys.frames.get(table_pfn)
-        if frame is None:
-            return []
-        return [
-            (index, entry_pfn(entry))
-            for index, entry in enumerate(_TABLE.unpack(frame))
-            if entry and not entry & PSE and entry_fault(name, entry) is None
-        ]
+    def change_flags(
+        self,
+        virt: int,
+        nr_pages: int,
+        *,
+        set_bits: int = 0,
+        clear_bits: int = 0,
+        node: int = 0,
+        cpu: int = 0,
+    ) -> bool:
+        """Clear, then set flags of nr_pages pages of 4 KiB from virt on.
 
-    def _table_for(self, virt: int, leaf_shift: int, node: int) -> int | None:
-        """Return the table that maps pages of 1 << leaf_shift at virt, making what is missing."""
-        if not is_canonical(virt, self.levels):
-            raise BadAccess(
-                f"cannot map {virt:#x}: not a canonical address with {self.levels} levels"
+        A large page that only partly lies in the range is split first, unless it has those flags
+        already. False if there is no memory for that: no flag has changed then, though some pages
+        may be smaller than before. Raises KernelBug if a page of the range is not mapped, or if the
+        bits are PRESENT or part of a frame number. TLBs have to be flushed by the caller.
+        Source: change_page_attr_set_clr() in arch/x86/mm/pat/set_memory.c, Linux 6.1; that one leaves
+        pages before a failure changed.
+        """
+        unchangeable = (set_bits | clear_bits) & (PRESENT | self.mode.pfn_mask)
+        if unchangeable or virt & _OFFSET_MASK:
+            raise KernelBug(
+                f"cannot change bits {set_bits | clear_bits:#x} at {virt:#x}: expected flags other "
+                "than PRESENT, and whole pages"
             )
-        table_pfn = self.root_pfn
-        shift = PAGE_SHIFT + INDEX_BITS * (self.levels - 1)
-        while shift > leaf_shift:
-            entry_phys = (table_pfn << PAGE_SHIFT) + table_index(virt, shift) * ENTRY_BYTES
-            entry = self.phys.read_u64(entry_phys)
-            if entry & PRESENT and not entry & PSE:
-                table_pfn = (entry & PFN_MASK) >> PAGE_SHIFT
-            elif entry:
-                raise KernelBug(
-                    f"no table can stand at {virt:#x}: the entry above it is {entry:#x}"
-                )
-            else:
-                new_pfn = self.alloc_table(node)
-                if new_pfn is None:
-                    return None
-                self._add_table(new_pfn, entry_phys)
-                table_pfn = new_pfn
-            shift -= INDEX_BITS
-        return table_pfn
+        set_bits &= self.mode.flag_mask
+        end = virt + (nr_pages << PAGE_SHIFT)
+        self._check_mapped(virt, end)
+        for edge in (virt, end):
+            if not self._split_at(edge, set_bits, clear_bits, node, cpu):
+                return False
+        while virt < end:
+            leaf = self.find_leaf(virt)
+            if leaf is None:
+                raise KernelBug(f"{virt:#x} lost its page while its flags were changed")
+            entry_phys, entry, shift = leaf
+            changed = _with_flags(entry, shift, set_bits, clear_bits)
+            if changed != entry:
+                self.write_entry(entry_phys, changed)
+            virt = _end_of_page(virt, shift)
+        return True
 
-    def _add_table(self, table_pfn: int, entry_phys: int) -> None:
-        if table_pfn in self.table_pfns:
-            raise InvariantBroken(f"page {table_pfn:#x} was given out as a table twice")
-        self.phys.clear_page(table_pfn)
-        self.table_pfns[table_pfn] = None
-        self.phys.write_u64(entry_phys, make_entry(table_pfn, KERNEL_TABLE))
+    def _check_mapped(self, virt: int, end: int) -> None:
+        while virt < end:
+            leaf = self.find_leaf(virt)
+            if leaf is None:
+                raise KernelBug(f"cannot change the flags of {virt:#x}: nothing is mapped there")
+            virt = _end_of_page(virt, leaf[2])
+
+    def _split_at(self, edge: int, set_bits: int, clear_bits: int, node: int, cpu: int) -> bool:
+        """Split until a page begins at edge, or none that lies across it would change."""
+        while True:
+            leaf = self.find_leaf(edge)
+            if leaf is None:
+                return True
+            _, entry, shift = leaf
+            begins_here = edge & ((1 << shift) - 1) == 0
+            if begins_here or _with_flags(entry, shift, set_bits, clear_bits) == entry:
+                return True
+            if not self.split_large_page(edge, node, cpu):
+                return False
+
+    def _unmap(self, virt: int, shift: int) -> int | None:
+        leaf = self.find_leaf(virt)
+        if leaf is None:
+            return None
+        entry_phys, entry, found_shift = leaf
+        if found_shift != shift:
+            raise KernelBug(
+                f"{virt:#x} lies in a page of {1 << found_shift} bytes, cannot unmap {1 << shift}"
+            )
+        self.write_entry(entry_phys, 0)
+        return (entry & self.mode.pfn_mask & -(1 << shift)) >> PAGE_SHIFT
 
     def _write_run(
-        self, table_pfn: int, index: int, nr_entries: int, shift: int, first_entry: int
+        self, table_pfn: int, index: int, nr_entries: int, shift: int, phys: int, flags: int
     ) -> None:
         """Write entries of one table that map consecutive pages of 1 << shift bytes."""
-        run_phys = (table_pfn << PAGE_SHIFT) + index * ENTRY_BYTES
-        run_bytes = nr_entries * ENTRY_BYTES
-        if any(self.phys.read(run_phys, run_bytes)):
+        run_phys = (table_pfn << PAGE_SHIFT) + (index << self.mode.entry_shift)
+        if any(self.phys.read(run_phys, nr_entries << self.mode.entry_shift)):
             raise KernelBug(
                 f"something is mapped already by table {table_pfn:#x} from entry {index} on"
             )
-        if shift > LEVEL_SHIFT["PTE"]:
-            first_entry |= PSE
+        flags &= self.mode.flag_mask
+        first_entry = phys | (flags if shift == PAGE_SHIFT else large_flags(flags))
         entries = range(first_entry, first_entry + (nr_entries << shift), 1 << shift)
-        self.phys.write(run_phys, struct.pack(f"<{nr_entries}Q", *entries))
+        self.phys.write(run_phys, self.pack_entries(entries))
+
+    def _largest_shift(self, addresses: int, rest_bytes: int) -> int:
+        """Return the shift of the largest page that fits or-ed addresses and the rest."""
+        for shift in self.mode.leaf_shifts:
+            if addresses & ((1 << shift) - 1) == 0 and rest_bytes >> shift:
+                return shift
+        return PAGE_SHIFT
+
+    def _check_large(self, virt: int, shift: int) -> None:
+        if shift not in self.mode.leaf_shifts or shift == PAGE_SHIFT:
+            raise ConfigError(f"{self.mode.name} has no large pages of 2^{shift} bytes")
+        if virt & ((1 << shift) - 1):
+            raise KernelBug(f"{virt:#x} is not aligned to a page of {1 << shift} bytes")
+
+    def _check_frames(self, pfn: int, nr_pages: int) -> None:
+        last_pfn = pfn + nr_pages - 1
+        if last_pfn > self.mode.pfn_mask >> PAGE_SHIFT:
+            raise KernelBug(f"frame {last_pfn:#x} does not fit an entry of {self.mode.name}")
 
 
-def _largest_shift(addresses: int, rest_bytes: int) -> int:
-    """Return the shift of the largest page that fits or-ed addresses and the rest."""
-    for shift in _PAGE_SHIFTS_LARGEST_FIRST:
-        if addresses & ((1 << shift) - 1) == 0 and rest_bytes >> shift:
-            return shift
-    return PAGE_SHIFT
+def _with_flags(entry: int, shift: int, set_bits: int, clear_bits: int) -> int:
+    """Return an entry with flags changed that are given as a 4 KiB entry has them."""
+    if shift != PAGE_SHIFT:
+        set_bits, clear_bits = _as_large(set_bits), _as_large(clear_bits)
+    return entry & ~clear_bits | set_bits
+
+
+def _as_large(bits: int) -> int:
+    return large_flags(bits) & ~PSE if bits & PAT else bits
+
+
+def _end_of_page(virt: int, shift: int) -> int:
+    return (virt >> shift) + 1 << shift

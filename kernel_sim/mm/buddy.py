@@ -5,9 +5,10 @@
     order 0  | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 |
 
 The list of an order is a dict whose *last* key is the head of the list: a freed block goes to the
-head, a request takes from it. Blocks of the highest order that nobody ever split are not listed one
-by one but kept as ranges, so a zone of a terabyte costs nothing; they are taken from the low end,
-after the listed ones, as if they had been freed at boot in ascending order to the tail.
+head (or, see keeps_halves, to the tail), a request takes from the head. Blocks of the highest order
+that nobody ever split are not listed one by one but kept as ranges, so a zone of a terabyte costs
+nothing; they are taken from the low end, after the listed ones, as if they had been freed at boot in
+ascending order to the tail.
 
 Memory set aside before there were pages to allocate (memblock's) is reserved: neither free nor
 allocated.
@@ -18,6 +19,7 @@ Source: mm/page_alloc.c, Linux 6.1: expand(), __rmqueue_smallest(), __free_one_p
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypedDict
@@ -46,18 +48,23 @@ class BuddyState(TypedDict):
 
 @dataclass(slots=True)
 class Buddy:
-    """Free, allocated and reserved blocks of the pages in `memory`: ascending, no overlap."""
+    """Free, allocated and reserved blocks of the pages in `memory`: ascending, no overlap.
+
+    keeps_halves: a block whose buddy will likely come back soon goes to the tail, so that it is
+    still there then (2.6.35 and later); it is the profile's, not part of the state.
+    """
 
     memory: tuple[PfnRange, ...]
-    free_lists: list[dict[int, None]] = field(init=False)
+    free_lists: list[OrderedDict[int, None]] = field(init=False)
     untouched: list[PfnRange] = field(init=False)
     reserved: list[PfnRange] = field(init=False)
     allocated: dict[int, int] = field(init=False)
     nr_free_pages: int = field(init=False)
+    keeps_halves: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         self.memory = merged_ranges(self.memory)
-        self.free_lists = [{} for _ in range(NR_ORDERS)]
+        self.free_lists = [OrderedDict() for _ in range(NR_ORDERS)]
         self.untouched = []
         self.reserved = []
         self.allocated = {}
@@ -114,6 +121,12 @@ class Buddy:
 
     def free(self, pfn: int, order: int) -> None:
         """Give back what alloc() returned for the same order; DoubleFree if it did not."""
+        self.check_held(pfn, order)
+        del self.allocated[pfn]
+        self._merge_in(pfn, order)
+
+    def check_held(self, pfn: int, order: int) -> None:
+        """Raise DoubleFree unless a block of this order, allocated, starts at pfn."""
         held_order = self.allocated.get(pfn)
         if held_order is None:
             raise DoubleFree(
@@ -123,8 +136,18 @@ class Buddy:
             raise DoubleFree(
                 f"page {pfn:#x} freed with order {order}, but allocated with {held_order}"
             )
-        del self.allocated[pfn]
-        self._merge_in(pfn, order)
+
+    def held_order_at(self, pfn: int) -> int | None:
+        """Return the order of the allocated block that holds page pfn, or None."""
+        for order in range(NR_ORDERS):
+            block_order = self.allocated.get(align_down(pfn, 1 << order), -1)
+            if block_order >= order:
+                return block_order
+        return None
+
+    def has_block(self, order: int) -> bool:
+        """Say whether a request of this order could be met: a block as large or larger is free."""
+        return bool(self.untouched) or any(self.free_lists[order:])
 
     def reserve(self, start_pfn: int, end_pfn: int) -> None:
         """Set start_pfn … end_pfn-1 aside; KernelBug, and nothing changed, if one is not free."""
@@ -194,7 +217,7 @@ class Buddy:
     def load(cls, state: BuddyState) -> Buddy:
         """Return a Buddy in the state that dump() described."""
         buddy = cls(memory=_as_ranges(state["memory"]))
-        buddy.free_lists = [dict.fromkeys(blocks) for blocks in state["free_lists"]]
+        buddy.free_lists = [OrderedDict.fromkeys(blocks) for blocks in state["free_lists"]]
         buddy.untouched = list(_as_ranges(state["untouched"]))
         buddy.reserved = list(_as_ranges(state["reserved"]))
         buddy.allocated = dict(state["allocated"])
@@ -273,6 +296,18 @@ class Buddy:
             pfn = min(pfn, buddy_pfn)
             order += 1
         self.free_lists[order][pfn] = None
+        if self.keeps_halves and self._is_likely_to_merge(pfn, order):
+            self.free_lists[order].move_to_end(pfn, last=False)
+
+    def _is_likely_to_merge(self, pfn: int, order: int) -> bool:
+        """Say whether only this block's buddy is missing for a block two orders higher.
+
+        Source: buddy_merge_likely(), Linux 6.1.
+        """
+        if order >= MAX_PAGE_ORDER - 1:
+            return False
+        higher_pfn = align_down(pfn, 2 << order)
+        return higher_pfn ^ (2 << order) in self.free_lists[order + 1]
 
     def _listed_order_at(self, pfn: int) -> int | None:
         """Return the order of the listed free block that holds page pfn."""

@@ -7,8 +7,10 @@
 A chunk of the per-CPU allocator needs one area per group, at the same distances as in the first
 chunk: get_vm_areas() finds the highest base at which all of them are free together.
 
-A freed area is not free yet: until purge() flushes the TLBs for all of them at once, it still
-blocks its place. Source: mm/vmalloc.c, Linux 6.1: pcpu_get_vm_areas(), alloc_vmap_area(),
+A freed area is not free yet: until purge() lets go of all of them at once, it still blocks its
+place. TLBs that may still know the purged addresses are flushed by whoever caused the purge:
+take_purged() tells which addresses. Nothing here steps over all areas: the holes between them are
+kept too (address_holes.py). Source: mm/vmalloc.c, Linux 6.1: pcpu_get_vm_areas(), alloc_vmap_area(),
 free_vmap_area_noflush().
 """
 
@@ -16,10 +18,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, TypedDict
 
 from kernel_sim.alignment import align_down, align_up, is_power_of_two
-from kernel_sim.errors import DoubleFree, InvariantBroken, KernelBug
+from kernel_sim.errors import ConfigError, DoubleFree, InvariantBroken, KernelBug
+from kernel_sim.mm.address_holes import AddressHoles
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 
 VMALLOC_START: Final = 0xFFFF_C900_0000_0000
@@ -30,23 +34,36 @@ _LAZY_BYTES_PER_CPU_BIT = 32 << 20
 
 
 class VmallocState(TypedDict):
-    """A VmallocSpace as builtin types; an area is (start, size_bytes, kind, caller)."""
+    """A VmallocSpace as builtin types; an area is (start, size_bytes, kind, caller), and of one that
+    has any of them also (…, nr_pages, phys).
+    """
 
     start: int
     end: int
     lazy_max_pages: int
-    areas: list[tuple[int, int, str, str]]
+    areas: list[tuple[int, int, str, str] | tuple[int, int, str, str, int, int]]
     lazy: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class VmArea:
-    """size_bytes from start on, a guard page included; caller is a kernel function."""
+    """size_bytes from start on, a guard page included; caller is a kernel function.
+
+    nr_pages: pages that belong to the area itself, as those of vmalloc() do. phys: the physical
+    address that it maps, 0 if it maps none of its own.
+    """
 
     start: int
     size_bytes: int
     kind: str
     caller: str
+    nr_pages: int = 0
+    phys: int = 0
+
+    def dump(self) -> tuple[int, int, str, str] | tuple[int, int, str, str, int, int]:
+        """Return the area as builtin types, its last two facts only if it has them."""
+        place = (self.start, self.size_bytes, self.kind, self.caller)
+        return (*place, self.nr_pages, self.phys) if self.nr_pages or self.phys else place
 
     @property
     def end(self) -> int:
@@ -64,7 +81,8 @@ class VmallocSpace:
     """Areas in ascending order; `lazy` is the ordered set of starts of those freed but not yet
     purged.
 
-    end is inclusive. lazy_max_pages: what lazy_max_pages_of() says for the CPUs online.
+    end is inclusive. lazy_max_pages: what lazy_max_pages_of() says for the CPUs online. version
+    grows with every change of the areas; it is not part of the state.
     """
 
     start: int = VMALLOC_START
@@ -72,12 +90,19 @@ class VmallocSpace:
     lazy_max_pages: int = 1 * (_LAZY_BYTES_PER_CPU_BIT >> PAGE_SHIFT)
     areas: list[VmArea] = field(init=False, default_factory=list)
     lazy: dict[int, None] = field(init=False, default_factory=dict)
+    version: int = field(init=False, default=0, compare=False)
     _starts: list[int] = field(init=False, default_factory=list, repr=False)
+    _holes: AddressHoles = field(init=False, repr=False)
+    _lazy_bytes: int = field(init=False, default=0, repr=False)
+    _purged: tuple[int, int] | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._holes = AddressHoles.between(self.start, self.end + 1, ())
 
     @property
     def nr_lazy_pages(self) -> int:
         """Pages of address space that are freed but not yet purged."""
-        return sum(self.area_of(start).size_bytes for start in self.lazy) >> PAGE_SHIFT
+        return self._lazy_bytes >> PAGE_SHIFT
 
     def find_area(self, virt: int) -> VmArea | None:
         """Return the area that holds virt, lazily freed or not."""
@@ -131,7 +156,9 @@ class VmallocSpace:
             for start, size in zip(starts, sizes, strict=True)
         )
         pairs = tuple(zip(starts, sizes, strict=True))
-        if not inside or any(self._find_conflict(at, at + size) for at, size in pairs):
+        if not inside or not all(self._holes.is_free(at, at + size) for at, size in pairs):
+            return None
+        if any(at + size > above for (at, size), (above, _) in pairwise(sorted(pairs))):
             return None
         for start, size_bytes in pairs:
             self._insert(VmArea(start, size_bytes, "vmalloc", "pcpu_get_vm_areas"))
@@ -148,19 +175,38 @@ class VmallocSpace:
             if area is None or area.start != base or base in self.lazy:
                 raise DoubleFree(f"no vmalloc area in use starts at {base:#x}")
             self.lazy[base] = None
+            self._lazy_bytes += area.size_bytes
+            self.version += 1
         if self.nr_lazy_pages > self.lazy_max_pages:
             self.purge()
 
     def purge(self) -> tuple[VmArea, ...]:
         """Make all lazily freed areas free and return them; the caller flushes the TLBs."""
-        purged = tuple(area for area in self.areas if area.start in self.lazy)
-        self.areas = [area for area in self.areas if area.start not in self.lazy]
-        self._starts = [area.start for area in self.areas]
+        purged = tuple(self._remove(start) for start in sorted(self.lazy))
+        if purged:
+            start, end = self._purged or (purged[0].start, purged[-1].end)
+            self._purged = min(start, purged[0].start), max(end, purged[-1].end)
         self.lazy.clear()
+        self._lazy_bytes = 0
+        return purged
+
+    def take_purged(self) -> tuple[int, int] | None:
+        """Return the range [start, end) of all that was purged since the last call, and forget it.
+
+        It must be taken in the step of the purge, by whoever then flushes the TLBs.
+        """
+        purged, self._purged = self._purged, None
         return purged
 
     def alloc_area(
-        self, size_bytes: int, align: int, caller: str, *, kind: str = "vmalloc"
+        self,
+        size_bytes: int,
+        align: int,
+        caller: str,
+        *,
+        kind: str = "vmalloc",
+        nr_pages: int = 0,
+        phys: int = 0,
     ) -> int | None:
         """Take the lowest hole for size_bytes and a guard page; return its address, or None if none
         fits.
@@ -177,8 +223,25 @@ class VmallocSpace:
             self.purge()
             start = self._find_lowest(size_bytes, align)
         if start is not None:
-            self._insert(VmArea(start, size_bytes, kind, caller))
+            self._insert(VmArea(start, size_bytes, kind, caller, nr_pages, phys))
         return start
+
+    def add_taken(self, start: int, size_bytes: int, caller: str) -> None:
+        """Note an area that somebody else has from the start, its guard page included.
+
+        Raises ConfigError if it is not of whole pages, not inside, or overlaps another one.
+        """
+        end = start + size_bytes
+        name = f"area {start:#x}-{end:#x} of {caller or 'nobody'}"
+        if size_bytes <= 0 or (start | size_bytes) % PAGE_SIZE_BYTES:
+            raise ConfigError(f"vmalloc {name}: expected whole pages")
+        if start < self.start or end > self.end + 1:
+            raise ConfigError(
+                f"vmalloc {name}: expected addresses in {self.start:#x}-{self.end + 1:#x}"
+            )
+        if not self._holes.is_free(start, end):
+            raise ConfigError(f"vmalloc {name}: expected addresses that no other area has")
+        self._insert(VmArea(start, size_bytes, "vmalloc", caller))
 
     def register_early(self, size_bytes: int, align: int, caller: str) -> int:
         """Take the lowest hole at boot, without a guard page; KernelBug if none fits.
@@ -198,7 +261,7 @@ class VmallocSpace:
             "start": self.start,
             "end": self.end,
             "lazy_max_pages": self.lazy_max_pages,
-            "areas": [(area.start, area.size_bytes, area.kind, area.caller) for area in self.areas],
+            "areas": [area.dump() for area in self.areas],
             "lazy": list(self.lazy),
         }
 
@@ -209,10 +272,16 @@ class VmallocSpace:
         space.areas = [VmArea(*fields) for fields in state["areas"]]
         space._starts = [area.start for area in space.areas]
         space.lazy = dict.fromkeys(state["lazy"])
+        space._lazy_bytes = sum(space.area_of(start).size_bytes for start in space.lazy)
+        space._holes = AddressHoles.between(
+            space.start, space.end + 1, ((area.start, area.end) for area in space.areas)
+        )
         return space
 
     def check_invariants(self) -> None:
-        """Raise InvariantBroken unless areas are whole pages, ascending, disjoint and inside."""
+        """Raise InvariantBroken unless areas are whole pages, ascending, disjoint and inside, and
+        what is kept beside them agrees.
+        """
         lowest = self.start
         for area in self.areas:
             if area.start < lowest:
@@ -226,31 +295,44 @@ class VmallocSpace:
             )
         if self._starts != [area.start for area in self.areas]:
             raise InvariantBroken("the vmalloc search keys disagree with the areas")
+        area_of = dict(zip(self._starts, self.areas, strict=True))
+        lazy_bytes = 0
         for start in self.lazy:
-            if start not in self._starts:
+            if start not in area_of:
                 raise InvariantBroken(f"lazily freed area {start:#x} is not on the list of areas")
+            lazy_bytes += area_of[start].size_bytes
+        if lazy_bytes != self._lazy_bytes:
+            raise InvariantBroken(
+                f"{lazy_bytes} bytes are lazily freed, {self._lazy_bytes} were counted"
+            )
+        self._holes.check_invariants()
+        ends = ((area.start, area.end) for area in self.areas)
+        if self._holes != AddressHoles.between(self.start, self.end + 1, ends):
+            raise InvariantBroken("the vmalloc holes are not what the areas leave free")
 
     def _insert(self, area: VmArea) -> None:
+        self._holes.take(area.start, area.end)
         index = bisect_left(self._starts, area.start)
         self.areas.insert(index, area)
         self._starts.insert(index, area.start)
+        self.version += 1
 
-    def _find_conflict(self, start: int, end: int) -> VmArea | None:
-        """Return the lowest area that overlaps start … end-1."""
-        index = bisect_right(self._starts, start)
-        if index and self.areas[index - 1].end > start:
-            return self.areas[index - 1]
-        if index < len(self.areas) and self._starts[index] < end:
-            return self.areas[index]
-        return None
+    def _remove(self, start: int) -> VmArea:
+        index = bisect_left(self._starts, start)
+        del self._starts[index]
+        area = self.areas.pop(index)
+        self._holes.give(area.start, area.end)
+        self.version += 1
+        return area
 
     def _find_base(
         self, offsets: tuple[int, ...], sizes: tuple[int, ...], align: int
     ) -> int | None:
         """Return the highest aligned base at which all areas are free.
 
-        Every area in the way forces the base down to where the wanted area ends below it; that
-        never skips a fitting base. It is found when all areas in turn forced nothing.
+        Whatever is in an area's way begins where the hole below its start ends: the base goes down
+        until the area ends there; that never skips a fitting base. It is found when all areas in
+        turn forced nothing. The worst case is one step per hole that is too small.
         """
         last_end = max(map(sum, zip(offsets, sizes, strict=True)))
         lowest_base = align_up(self.start, align)
@@ -260,22 +342,20 @@ class VmallocSpace:
             if base < lowest_base:
                 return None
             start = base + offsets[index]
-            conflict = self._find_conflict(start, start + sizes[index])
-            if conflict is None:
+            hole = self._holes.hole_from(start)
+            if hole is None:
+                return None
+            if start + sizes[index] <= hole[1]:
                 nr_fitting += 1
                 index = (index + 1) % len(offsets)
             else:
-                base = align_down(conflict.start, align) - sizes[index] - offsets[index]
+                base = align_down(hole[1], align) - sizes[index] - offsets[index]
                 nr_fitting = 0
         return base if base >= lowest_base else None
 
     def _find_lowest(self, size_bytes: int, align: int) -> int | None:
-        candidate = align_up(self.start, align)
-        for area in self.areas:
-            if candidate + size_bytes <= area.start:
-                break
-            candidate = max(candidate, align_up(area.end, align))
-        return candidate if candidate + size_bytes <= self.end else None
+        """Return the lowest address; as in the areas' own search, the very last byte stays unused."""
+        return self._holes.find_lowest(size_bytes, align, lowest=self.start, limit=self.end)
 
 
 def _check_congruent(offsets: tuple[int, ...], sizes: tuple[int, ...], align: int) -> None:

@@ -13,9 +13,10 @@ from kernel_sim.errors import KernelBug
 from kernel_sim.events import PercpuCreateChunk, PercpuDestroyChunk
 from kernel_sim.mm.address_space import KernelAddressSpace
 from kernel_sim.mm.frames import PhysicalMemory
+from kernel_sim.mm.memory_access import MemoryAccess
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.page_alloc import PageAllocator
-from kernel_sim.percpu.backing_vm import UnitPlaces, clear_in_units
+from kernel_sim.percpu.backing_vm import UnitPlaces, clear_by_access, clear_in_units
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.primitives import PREEMPT
@@ -31,6 +32,7 @@ class KmBacking:
     space: KernelAddressSpace
     direct_map_addr: int
     name: str = "km"
+    access: MemoryAccess | None = None  # of CPUs with TLBs, which every clearing goes through
     percpu: BitmapPercpu = field(init=False)
 
     def attach(self, percpu: BitmapPercpu) -> None:
@@ -101,6 +103,9 @@ class KmBacking:
         """Never: a block goes back as a whole."""
         return False
 
-    def clear_area(self, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
+    def clear_area(self, cpu: int, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
         """Write zeros to the area in the unit of every possible CPU."""
-        clear_in_units(self.places, self.space, self.memory, chunk, offset_bytes, size_bytes)
+        if self.access is not None:
+            clear_by_access(self.access, self.places, cpu, chunk, offset_bytes, size_bytes)
+        elif chunk.written:
+            clear_in_units(self.places, self.space, self.memory, chunk, offset_bytes, size_bytes)

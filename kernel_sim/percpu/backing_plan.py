@@ -82,5 +82,5 @@ class PlanBacking:
         """Judge as percpu-vm does."""
         return should_reclaim(percpu.nr_empty_pop_pages, chunk)
 
-    def clear_area(self, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
+    def clear_area(self, cpu: int, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
         """There is nothing to clear."""

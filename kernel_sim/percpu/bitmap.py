@@ -40,7 +40,6 @@ EMPTY_POP_PAGES_LOW = 2
 WARN_LIMIT = 10
 KERN_WARNING = 4
 KERN_INFO = 6
-POINTER_BYTES = 8
 ADDRESS_MASK = (1 << 64) - 1
 
 
@@ -89,8 +88,8 @@ class PercpuBacking(Protocol):
     def pcpu_should_reclaim_chunk(self, percpu: BitmapPercpu, chunk: Chunk) -> bool:
         """Say whether the chunk has so many empty pages that some should go."""
 
-    def clear_area(self, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
-        """Write zeros to the area in the unit of every possible CPU."""
+    def clear_area(self, cpu: int, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
+        """Write zeros to the area in the unit of every possible CPU, as the CPU that runs."""
 
 
 @dataclass(slots=True)
@@ -118,10 +117,22 @@ class BitmapPercpu:
     reserved_offset: int = 0  # of the reserved chunk's first byte from base_addr, 0 without one
     first_offset: int = 0  # of the first chunk's dynamic part from base_addr
     statistics: PercpuStatistics = field(default_factory=PercpuStatistics)
+    word_bytes: int = 8
+    percpu_start: int = 0  # __per_cpu_start: what a __percpu pointer to the unit's first byte is
+    address_mask: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Introduce the backing to its allocator."""
+        self.address_mask = (1 << 8 * self.word_bytes) - 1
         self.backing.attach(self)
+
+    def ptr_of(self, addr: int) -> int:
+        """Return the __percpu pointer of an address in unit 0. Source: __addr_to_pcpu_ptr()."""
+        return addr - self.base_addr + self.percpu_start & self.address_mask
+
+    def addr_of(self, ptr: int) -> int:
+        """Return the address in unit 0 of a __percpu pointer. Source: __pcpu_ptr_to_addr()."""
+        return ptr + self.base_addr - self.percpu_start & self.address_mask
 
     # -- alloc -------------------------------------------------------------------------------------
 
@@ -176,8 +187,7 @@ class BitmapPercpu:
         if self.nr_empty_pop_pages < EMPTY_POP_PAGES_LOW:
             self.schedule_balance(cpu)
         await PREEMPT
-        if chunk.written:
-            self.backing.clear_area(chunk, off, size)
+        self.backing.clear_area(cpu, chunk, off, size)
         return self._tell_alloc(call_site, chunk, off, *request)
 
     def _warn_illegal(self, cpu: int, size: int, align: int, gfp: int) -> None:
@@ -269,8 +279,8 @@ class BitmapPercpu:
         gfp: int,
     ) -> int:
         base_addr = chunk.base_addr
-        ptr = base_addr + off - self.base_addr & ADDRESS_MASK
-        nr_bytes = size * self.nr_possible_cpus + (size >> MIN_ALLOC_SHIFT) * POINTER_BYTES
+        ptr = base_addr + off - self.base_addr + self.percpu_start & self.address_mask
+        nr_bytes = size * self.nr_possible_cpus + (size >> MIN_ALLOC_SHIFT) * self.word_bytes
         event = PercpuAllocPercpu(
             call_site, reserved, is_atomic, size, align, base_addr, off, ptr, nr_bytes, gfp
         )
@@ -306,7 +316,7 @@ class BitmapPercpu:
 
         Raises DoubleFree, naming what lies there instead.
         """
-        addr = ptr + self.base_addr & ADDRESS_MASK
+        addr = self.addr_of(ptr)
         chunk = self.chunk_of(addr)
         if chunk is None:
             raise DoubleFree(f"cpu {cpu}: free of {ptr:#x}: no chunk holds that __percpu pointer")
@@ -336,6 +346,15 @@ class BitmapPercpu:
             return None
         base = self.chunk_bases[position]
         return self.chunk_by_base[base] if addr - base < self.unit_size_bytes else None
+
+    def chunks_around(self, addr: int, group_offsets: tuple[int, ...]) -> list[Chunk]:
+        """Return the chunks that may have a unit at an address: one for each group, and the first."""
+        found = [self.chunks[number] for number in (0, RESERVED) if number in self.chunks]
+        for group_offset in group_offsets:
+            position = bisect_right(self.chunk_bases, addr - group_offset)
+            if position:
+                found.append(self.chunk_by_base[self.chunk_bases[position - 1]])
+        return found
 
     # -- the background work -----------------------------------------------------------------------
 

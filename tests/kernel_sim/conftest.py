@@ -140,6 +140,10 @@ class SmallKernel:
         """Return the names of the events since the last time."""
         return [EVENT_NAMES[type(row.event)] for row in self.machine.take_events()]
 
+    def nr_unused_pages(self) -> int:
+        """Return how many pages nobody has, those on CPUs' lists among them."""
+        return self.machine.pages.nr_free_pages + self.machine.pages.nr_list_pages
+
     def live_areas(self) -> dict[tuple[int, int], int]:
         """Return size in bytes by (chunk number, offset)."""
         return {

@@ -123,7 +123,7 @@ def test_a_chunk_is_made_at_the_logs_address_if_that_is_free(small_kernel: Build
 
 def test_a_chunk_goes_with_whatever_is_in_it(small_kernel: Build) -> None:
     kernel = small_kernel(mode="scripted")
-    free_pages = kernel.machine.pages.nr_free_pages + kernel.machine.space.nr_table_pages
+    free_pages = kernel.nr_unused_pages() + kernel.machine.space.nr_table_pages
     kernel.knob("adopt_create", 0)
     for off in (0, 5000):
         adopt(kernel, 1, off, 64)
@@ -132,7 +132,7 @@ def test_a_chunk_goes_with_whatever_is_in_it(small_kernel: Build) -> None:
     kernel.knob("adopt_destroy", 1)
     assert kernel.taken_events()[-1] == "percpu_destroy_chunk"
     assert list(kernel.machine.percpu.chunks) == [RESERVED, 0]
-    now = kernel.machine.pages.nr_free_pages + kernel.machine.space.nr_table_pages
+    now = kernel.nr_unused_pages() + kernel.machine.space.nr_table_pages
     assert now == free_pages
     kernel.check()
 

@@ -119,7 +119,8 @@ def test_an_access_to_an_unmapped_address_stops_the_machine(small_kernel: Build)
     addr = 1 << 40
     fault = fault_of(kernel, 3, "this_cpu_write", addr, 1, 8)
     virt = kernel.machine.cpus[3].gs_base + addr
-    assert fault.reason.startswith(f"cpu 3: write at {virt:#x}: page fault, ")
+    assert fault.reason.startswith(f"BUG: unable to handle page fault for address: {virt:016x}; ")
+    assert (fault.addr, fault.error_code) == (virt, 2)
     assert (fault.cpu, fault.step) == (3, kernel.machine.step)
     assert fault.frames == ("this_cpu_write",)
 
@@ -150,5 +151,9 @@ def test_calls_have_the_kernels_names(small_kernel: Build) -> None:
     table = call_table(small_kernel().machine)
     assert list(table) == [
         "pcpu_alloc", "free_percpu", "pcpu_balance_workfn", "this_cpu_read", "this_cpu_write",
-        "this_cpu_add", "per_cpu_ptr", "per_cpu",
+        "this_cpu_add", "per_cpu_ptr", "per_cpu", "load_module", "delete_module",
+        "try_module_get", "module_put", "alloc_pages", "free_pages", "drain_all_pages",
+        "kmalloc_node", "kfree", "vmalloc", "vfree", "read", "write", "flush_tlb_all",
+        "flush_tlb_kernel_range", "do_flush_tlb_all", "do_kernel_range_flush", "cpu_up", "cpu_down",
+        "start_secondary", "take_cpu_down", "cpuhp_thread_fun",
     ]  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from kernel_sim.arch import ARCHES
 from kernel_sim.config_memory import NODE_RANGES_MAX, NodeConfig, check_memory, read_nodes
 from kernel_sim.config_table import ConfigTable
 from kernel_sim.errors import ConfigError
@@ -72,7 +73,7 @@ def test_a_bad_node_is_refused(entries: tuple[object, ...], message: str) -> Non
 def test_memory_must_not_overlap_even_on_one_node() -> None:
     nodes = nodes_of({"cpus": "0-1", "memory": ["0x0-0x1fff"]}, {"memory": ["0x1000-0x4fff"]})
     with pytest.raises(ConfigError) as caught:
-        check_memory("m.toml", nodes, page_table_levels=4)
+        check_memory("m.toml", nodes, arch=ARCHES["x86-64", 4])
     assert str(caught.value) == (
         "m.toml: [[node]] 1 memory: 0x1000-0x4fff overlaps 0x0-0x1fff of node 0; "
         "expected ranges apart"
@@ -83,16 +84,18 @@ def test_memory_must_not_overlap_even_on_one_node() -> None:
 def test_memory_must_be_within_reach_of_the_page_tables(levels: int, bits: int) -> None:
     limit = 1 << bits
     check_memory(
-        "m", [NodeConfig((0,), (PhysRange(limit - 4096, limit - 1),))], page_table_levels=levels
+        "m",
+        [NodeConfig((0,), (PhysRange(limit - 4096, limit - 1),))],
+        arch=ARCHES["x86-64", levels],
     )
     beyond = [NodeConfig((0,), (PhysRange(limit - 4096, limit),))]
     with pytest.raises(ConfigError, match=f"{limit:#x}, all that {levels} page-table levels"):
-        check_memory("m", beyond, page_table_levels=levels)
+        check_memory("m", beyond, arch=ARCHES["x86-64", levels])
 
 
 def test_a_machine_without_memory_is_refused() -> None:
     with pytest.raises(ConfigError, match="none on any node"):
-        check_memory("m", [NodeConfig((0,), ())], page_table_levels=4)
+        check_memory("m", [NodeConfig((0,), ())], arch=ARCHES["x86-64", 4])
 
 
 def test_a_node_is_written_as_ranges() -> None:

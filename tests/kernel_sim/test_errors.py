@@ -16,6 +16,7 @@ def test_the_tree_is_divided_by_whose_fault_it_is() -> None:
         "ConfigError": "KernelSimError",
         "KernelFault": "KernelSimError",
         "BadAccess": "KernelFault",
+        "PageFault": "BadAccess",
         "DoubleFree": "KernelFault",
         "KernelBug": "KernelFault",
         "InvariantBroken": "KernelSimError",

@@ -23,7 +23,10 @@ def test_a_call_is_begun_and_returned(small_kernel: Build) -> None:
 @pytest.mark.parametrize("name", [n for n in KNOBS if not n.startswith("adopt")])
 def test_a_knob_takes_one_step(small_kernel: Build, name: str) -> None:
     kernel = small_kernel()
-    args = {"run_to_lock": (1,), "fail_pages": (3,), "async_work": (False,)}.get(name, ())
+    args = {
+        "run_to_lock": (1,), "fail_pages": (3,), "async_work": (False,),
+        "fail_page_alloc": ("nth=3",), "cpuhp_fail": (1, 36),
+    }.get(name, ())  # fmt: skip
     assert apply_input(kernel.machine, Input(0, name, 0, args)) is None
     assert kernel.machine.step == 1
     kernel.check()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_sim.boot import DIRECT_MAP_ADDRS, boot
+from kernel_sim.arch import ARCHES
+from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from snapshots.guess import CPUS_MAX, guess_mapping
 from snapshots.trace_log import TraceEvent
@@ -43,7 +44,7 @@ def test_units_reach_as_far_as_the_log(off: int) -> None:
 
 
 def test_memory_reaches_beyond_the_first_chunk() -> None:
-    config = guessed(ALLOC, base=DIRECT_MAP_ADDRS[4] + (9 << 30))
+    config = guessed(ALLOC, base=ARCHES["x86-64", 4].direct_map_addr + (9 << 30))
     assert max(memory.last for memory in config.nodes[0].memory) >= 9 << 30
     for base in (None, 0, 1 << 63, (1 << 64) - 4096):
         assert guessed(ALLOC, base=base).nodes[0].nr_pages == 1 << 20

@@ -155,3 +155,38 @@ def test_a_machine_that_speaks_of_kmemscope_is_no_recording(tmp_path: Path) -> N
     text = '# kmemscope machine\nname = "m"\ncpus.possible = "0"\nnode = [{memory_mib = 64}]\n'
     path.write_text(text)
     assert open_any(path).kind == "config"
+
+
+DEBIAN = EXAMPLES / "debian-6.1.toml"
+
+
+def test_a_machine_takes_names_from_a_file_of_symbols() -> None:
+    config = read_config(DEBIAN)
+    symbols = dict(config.symbols)
+    assert (symbols["cpu_info"], symbols["runqueues"]) == (0x198C0, 0x31C40)
+    assert config.percpu.static_bytes == 217088
+
+
+def test_what_the_description_says_itself_overrules_the_file(tmp_path: Path) -> None:
+    source = EXAMPLES.parent / "symbols" / "debian-6.1-amd64.gz"
+    shutil.copyfile(source, tmp_path / "names.gz")
+    text = DEBIAN.read_text().replace("../symbols/debian-6.1-amd64.gz", "names.gz")
+    path = tmp_path / "own.toml"
+    path.write_text(text + '[symbols]\ncpu_info = "0x40"\n[percpu]\nstatic_bytes = 217200\n')
+    config = read_config(path)
+    assert dict(config.symbols)["cpu_info"] == 0x40
+    assert dict(config.symbols)["runqueues"] == 0x31C40
+    assert config.percpu.static_bytes == 217200
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [("7", "expected the name of a file"), ('"missing.map"', "missing.map: No such file")],
+)
+def test_a_file_of_symbols_that_is_not_there_is_named(
+    tmp_path: Path, value: str, what: str
+) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(f"symbols_file = {value}\n[cpus]\npossible = '0'\n")
+    with pytest.raises(InputError, match=what):
+        read_machine_toml(path)

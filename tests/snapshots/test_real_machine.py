@@ -76,7 +76,15 @@ def test_a_machine_of_two_nodes_becomes_a_mapping() -> None:
             "group_phys": ["0x3ec00000", "0x7c400000"],
         },
         "work": {"mode": "scripted"},
-    }
+        "memory": {
+            "map": [
+                "0x0-0x9fbff System RAM", "0x9fc00-0x9ffff Reserved", "0xf0000-0xfffff Reserved",
+                "0x100000-0x7ffdcfff System RAM", "0x7ffdd000-0x7fffffff Reserved",
+                "0xfffc0000-0xffffffff Reserved", "0xfd00000000-0xffffffffff Reserved",
+            ]
+        },
+        "tlb": {"profile": "none"},
+    }  # fmt: skip
     assert isinstance(symbols, dict)
     assert symbols["__per_cpu_offset"] == "0xffffffff8241cb60"
     assert symbols["cpu_tss_rw"] == "0x6000"

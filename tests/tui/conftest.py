@@ -13,9 +13,12 @@ from textual.pilot import Pilot
 
 from kernel_sim.config import MachineConfig
 from tui.app import KmemscopeApp
+from tui.debugger.console import execute
 from tui.debugger.session import Session
 
 NUMA2 = Path(__file__).parents[2] / "examples" / "machines" / "numa2-4cpu.toml"
+OBJECTS = Path(__file__).parents[1] / "modules" / "objects"
+PLAIN = {"memory": {"pages": "plain"}, "tlb": {"profile": "none"}}  # neither lists nor TLBs
 GFP_KERNEL, GFP_NOWAIT = 0xCC0, 0xA20
 NO_LIMIT = 1 << 62
 SITES = ("alloc_vfsmnt+0x50/0x1d0", "__alloc_percpu+0x1a", "net_alloc+0x9c", "blk_mq_init+0x33")
@@ -31,8 +34,8 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def recorded() -> Session:
     """Return the run, standing at its end."""
-    config = MachineConfig.from_mapping(tomllib.loads(NUMA2.read_text()), where=NUMA2.name)
-    session = Session.boot(config)
+    table = tomllib.loads(NUMA2.read_text()) | PLAIN
+    session = Session.boot(MachineConfig.from_mapping(table, where=NUMA2.name))
     line = 0
 
     def give(do: str, cpu: int, *args: int | str | bool) -> int:
@@ -56,6 +59,28 @@ def recorded() -> Session:
         give("free_percpu", 1, ptr)
     give("kworker", 0)
     return session
+
+
+@pytest.fixture
+def beneath() -> Session:
+    """Return a run that used the machine beneath: areas, slab, a module, stale TLBs, a CPU gone."""
+    config = MachineConfig.from_mapping(tomllib.loads(NUMA2.read_text()), where=NUMA2.name)
+    session = Session.boot(config)
+    for line in (
+        "alloc 0 64", "alloc 1 32000", "kmalloc 60", "vmalloc 20000", "vmalloc 5000 cpu=2",
+        "pages 0 cpu=3", f"insmod {OBJECTS / 'plain-x86-64.o'} 'init: a = pcpu_alloc 64 8'",
+        "load 0 0xffffc90000000000", "load 0 0xffffc90000006000", "vfree 0xffffc90000006000",
+        "cpu down 3",
+    ):  # fmt: skip
+        asyncio.run(execute(session, line))
+    return session
+
+
+@pytest.fixture
+def faulted(beneath: Session) -> Session:
+    """Return the run after a CPU wrote to the guard page of an area."""
+    asyncio.run(execute(beneath, "store 1 0xffffc90000005000 5"))
+    return beneath
 
 
 WIDE = (120, 40)

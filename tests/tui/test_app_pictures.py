@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from tui.app import KmemscopeApp
 from tui.debugger.session import Session
+from tui.panes.listings import BENEATH
 
 NARROW, WIDE, HUGE = (80, 24), (120, 40), (200, 50)
 IN_THE_MIDST = 1436  # the second chunk was made, its pages are being given
@@ -105,3 +106,26 @@ def test_a_pane_on_the_whole_screen(snap_compare: Callable[..., bool], recorded:
     recorded.go_now(IN_THE_MIDST)
     app = KmemscopeApp(recorded)
     assert snap_compare(app, terminal_size=NARROW, run_before=after("2", "z"))
+
+
+@pytest.mark.parametrize("name", ["zones", "tlb", "modules", "hotplug"])
+def test_the_machine_beneath_under_the_map(
+    snap_compare: Callable[..., bool], beneath: Session, name: str
+) -> None:
+    """The key b, as often as it takes: the first columns are those that matter most."""
+    app = KmemscopeApp(beneath)
+    keys = after(*["b"] * (BENEATH.index(name) + 1))
+    assert snap_compare(app, terminal_size=NARROW, run_before=keys)
+
+
+def test_areas_and_a_cpu_that_is_down(snap_compare: Callable[..., bool], beneath: Session) -> None:
+    """Areas with their own pages, one freed lazily; CPU 3 is offline, its steps down are events."""
+    app = KmemscopeApp(beneath, light=True)
+    keys = after(*["b"] * (BENEATH.index("vmalloc") + 1))
+    assert snap_compare(app, terminal_size=HUGE, run_before=keys)
+
+
+def test_a_page_fault(snap_compare: Callable[..., bool], faulted: Session) -> None:
+    """What CR2 and the error code hold, whose address it was; in red what the status line says."""
+    app = KmemscopeApp(faulted)
+    assert snap_compare(app, terminal_size=WIDE, run_before=after("b", "B"))

@@ -4,7 +4,7 @@
     phys:0x3ec35000                           physical
     percpu:0x37000                            what alloc_percpu() returns
     percpu:0x37000@2                          its copy of CPU 2, a virtual address
-    cpu_number   __per_cpu_offset+8           symbols; per-CPU ones are __percpu pointers
+    cpu_number   __per_cpu_offset+8           symbols, of modules too; per-CPU ones are __percpu pointers
 
 Hex digits need no 0x where there are 16 of them, or a letter among them: so the kernel prints them.
 """
@@ -12,8 +12,8 @@ Hex digits need no 0x where there are 16 of them, or a letter among them: so the
 from __future__ import annotations
 
 from kernel_sim.machine import Machine
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from tui.debugger.errors import CommandError
+from tui.debugger.symbols import find_symbol
 
 VIRTUAL = "virt"
 PHYSICAL = "phys"
@@ -22,6 +22,7 @@ PREFIXES = (VIRTUAL, PHYSICAL, PERCPU)
 EXPECTED = "expected 0xffff…, phys:0x…, percpu:0x…, percpu:0x…@CPU or a symbol, each with +OFFSET"
 POINTER_DIGITS = 16
 DECIMAL_DIGITS_MAX = 20
+NUMBER_MAX = (1 << 64) - 1
 HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
@@ -32,7 +33,7 @@ def parse_number(text: str) -> int | None:
         return None
     is_hex = digits != text or len(digits) == POINTER_DIGITS or not digits.isdigit()
     value = int(digits, 16 if is_hex else 10)
-    return value if value <= ADDRESS_MASK else None
+    return value if value <= NUMBER_MAX else None
 
 
 def parse_address(machine: Machine, text: str) -> tuple[str, int]:
@@ -45,13 +46,17 @@ def parse_address(machine: Machine, text: str) -> tuple[str, int]:
     name, plus, offset_text = body.partition("+")
     value = parse_number(name)
     if value is None:
-        value = machine.symbols.get(name)
-        if value is not None and value < machine.alloc_info.static_size_bytes:
-            kind = PERCPU
+        symbol = find_symbol(machine, name)
+        if symbol is not None:
+            value, is_percpu = symbol
+            kind = PERCPU if is_percpu else kind
     offset = parse_number(offset_text) if plus else 0
     if value is None or offset is None:
         raise CommandError(f"{text!r} is no address: {EXPECTED}")
-    value = value + offset & ADDRESS_MASK
+    mask = NUMBER_MAX if kind == PHYSICAL else machine.arch.address_mask
+    if value > mask:
+        raise CommandError(f"{text!r}: an address of {machine.arch.name} is {mask:#x} at most")
+    value = value + offset & mask
     if not at:
         return kind, value
     return VIRTUAL, _copy_of(machine, kind, value, cpu_text, text)
@@ -61,4 +66,4 @@ def _copy_of(machine: Machine, kind: str, ptr: int, cpu_text: str, text: str) ->
     cpu = parse_number(cpu_text)
     if kind != PERCPU or cpu not in machine.cpus:
         raise CommandError(f"{text!r}: @CPU goes with percpu: and a CPU there is: {EXPECTED}")
-    return ptr + machine.cpus[cpu].gs_base & ADDRESS_MASK
+    return ptr + machine.per_cpu_offset(cpu) & machine.arch.address_mask

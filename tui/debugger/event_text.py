@@ -6,18 +6,28 @@ Source: Linux 6.1 include/trace/events/percpu.h.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import sha256
+
 from kernel_sim.call import Arg
-from kernel_sim.events import Event, Printk
+from kernel_sim.events import Event, Printk, TlbFlush
 from kernel_sim.mm.gfp import gfp_to_text
 
-POINTERS = ("base_addr", "ptr")
+POINTERS = ("base_addr", "ptr", "addr", "address", "start", "end")
+NUMBERS_IN_HEX = ("pfn", "error_code")
+FLUSH_REASONS = {1: "remote shootdown", 2: "local shootdown"}
 DECIMAL_MAX = 1 << 20  # a larger argument is an address or a set of flags
+TEXT_CHARS_MAX = 60
+DIGEST_CHARS = 12
+DIGESTS_KEPT = 64
 
 
 def event_fields(event: Event) -> str:
     """Return `name=value` for every field: pointers as 16 hex digits, flags by name."""
     if isinstance(event, Printk):
         return f"<{event.level}>{event.text}"
+    if isinstance(event, TlbFlush):
+        return f"pages:{event.pages} reason:{FLUSH_REASONS.get(event.reason, event.reason)}"
     values = event._asdict()
     return " ".join(f"{name}={_value(name, value)}" for name, value in values.items())
 
@@ -27,15 +37,36 @@ def _value(name: str, value: int | str | bool) -> str:
         return value
     if name in POINTERS:
         return f"{value:016x}"
+    if name in NUMBERS_IN_HEX:
+        return f"{value:#x}"
     if name == "gfp_flags":
         return gfp_to_text(value)
     return str(int(value))
 
 
 def argument_text(arg: Arg) -> str:
-    """Return an argument of a call as it reads: addresses in hex, sizes in decimal."""
+    """Return an argument of a call as it reads: addresses in hex, sizes in decimal.
+
+    Of a file only size and digest are told, of a long text only its beginning.
+    """
     if isinstance(arg, bytes):
-        return arg.hex()
+        return _file_text(arg)
+    if isinstance(arg, str):
+        return _short(arg)
     if isinstance(arg, int) and arg > DECIMAL_MAX:
         return f"{arg:#x}"
     return str(arg)
+
+
+@lru_cache(maxsize=DIGESTS_KEPT)
+def _file_text(data: bytes) -> str:
+    digest = sha256(data).hexdigest()[:DIGEST_CHARS]
+    return f"[{len(data)} bytes, sha256 {digest}…]"
+
+
+def _short(text: str) -> str:
+    lines = text.splitlines()
+    if len(lines) < 2 and len(text) <= TEXT_CHARS_MAX:
+        return text
+    more = f" [{len(lines)} lines]" if len(lines) > 1 else ""
+    return f"{lines[0][:TEXT_CHARS_MAX]}…{more}"

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 
-WORD_BYTES = 8
-
 
 def pieces(machine: Machine, virt: int, nr_bytes: int) -> Iterator[tuple[int, int, bytes | None]]:
     """Yield (address, length, bytes) page by page; None for bytes where nothing is mapped."""
@@ -21,8 +19,8 @@ def pieces(machine: Machine, virt: int, nr_bytes: int) -> Iterator[tuple[int, in
 
 
 def word_at(machine: Machine, virt: int) -> int | None:
-    """Return the 64-bit word at an address, None where nothing maps all of it."""
-    parts = [data for _, _, data in pieces(machine, virt, WORD_BYTES)]
+    """Return the word at an address, as wide as an address, None where nothing maps all of it."""
+    parts = [data for _, _, data in pieces(machine, virt, machine.arch.word_bytes)]
     if any(part is None for part in parts):
         return None
     return int.from_bytes(b"".join(part for part in parts if part is not None), "little")

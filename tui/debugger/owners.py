@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel_sim.boot import DIRECT_MAP_ADDRS, KERNEL_MAP_ADDR, OFFSET_BYTES
 from kernel_sim.machine import Machine
-from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.paging import is_canonical
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from tui.debugger.addresses import PERCPU, PHYSICAL, parse_address
 from tui.debugger.areas import area_owner
 from tui.debugger.owner import Owner
+from tui.debugger.owners_areas import area_space_owner
 from tui.debugger.owners_phys import is_memory, owner_of_physical
-from tui.debugger.owners_units import nearest_symbol, unit_owner
+from tui.debugger.owners_units import unit_owner
+from tui.debugger.symbols import image_symbol_at
 from tui.debugger.table import Cell
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Owner", "area_owner", "owner_of_percpu", "owner_of_physical", "whatis"]
 
-USER_END = 1 << 47
 COPIES_SHOWN = 8
 
 
@@ -54,9 +53,10 @@ def owner_of_virtual(session: Session, virt: int) -> Owner:
     owner = (
         _no_kernel_address(machine, virt)
         or unit_owner(session, virt)
+        or _offset_table_owner(machine, virt)
         or _direct_map_owner(session, virt)
+        or area_space_owner(machine, virt)
         or _image_owner(machine, virt)
-        or _vmalloc_owner(machine, virt)
         or Owner(virt, "nothing", "nothing's: no part of this kernel lies there")
     )
     owner.address = virt
@@ -66,56 +66,49 @@ def owner_of_virtual(session: Session, virt: int) -> Owner:
 
 def _no_kernel_address(machine: Machine, virt: int) -> Owner | None:
     if not is_canonical(virt, machine.space.levels):
-        return Owner(virt, "non-canonical", "no address: its upper bits are not all alike")
-    if virt < USER_END:
+        why = "its upper bits are not all alike" if machine.arch.is_64bit else "it has over 32 bits"
+        return Owner(virt, "non-canonical", f"no address: {why}")
+    if virt < _user_end(machine):
         ptr_hint = ""
-        if machine.percpu.chunk_of(virt + machine.percpu.base_addr & ADDRESS_MASK):
+        if machine.percpu.chunk_of(machine.percpu.addr_of(virt)):
             ptr_hint = f"; as a __percpu pointer see percpu:{virt:#x}"
         return Owner(virt, "user", f"in the user half, which this machine does not use{ptr_hint}")
     return None
 
 
+def _user_end(machine: Machine) -> int:
+    if not machine.arch.is_64bit:
+        return machine.arch.direct_map_addr
+    return 1 << machine.space.mode.sign_bit
+
+
 def _direct_map_owner(session: Session, virt: int) -> Owner | None:
     machine = session.machine
-    phys = virt - DIRECT_MAP_ADDRS[machine.space.levels]
+    phys = virt - machine.arch.direct_map_addr
     top = max(end for ranges in machine.pages.memory.values() for _, end in ranges)
-    if not 0 <= phys < top:
+    if not 0 <= phys < min(top, machine.arch.direct_map_bytes_max):
         return None
     owner = owner_of_physical(session, phys)
+    if owner.kind == "kernel image" and machine.arch.image_map_addr == machine.arch.direct_map_addr:
+        name = image_symbol_at(machine, virt)
+        owner.summary += f" ({name})" if name else ""
     owner.summary = f"the direct map of physical {phys:#x}, {owner.summary}"
     return owner
 
 
-def _image_owner(machine: Machine, virt: int) -> Owner | None:
-    if virt < KERNEL_MAP_ADDR or machine.space.translate(virt) is None:
-        return None
+def _offset_table_owner(machine: Machine, virt: int) -> Owner | None:
     table = machine.symbols["__per_cpu_offset"]
-    index = (virt - table) // OFFSET_BYTES
-    if 0 <= index < machine.topology.nr_cpu_ids:
-        return Owner(virt, "kernel image", f"__per_cpu_offset[{index}] in the kernel image")
-    name = nearest_symbol(machine, virt)
-    return Owner(virt, "kernel image", f"in the kernel image{f' ({name})' if name else ''}")
-
-
-def _vmalloc_owner(machine: Machine, virt: int) -> Owner | None:
-    space = machine.vmalloc
-    if not space.start <= virt <= space.end:
+    index = (virt - table) // machine.arch.word_bytes
+    if not 0 <= index < machine.topology.nr_cpu_ids:
         return None
-    area = space.find_area(virt)
-    if area is None:
-        return Owner(virt, "hole", "a hole in vmalloc space: no area lies there")
-    facts: list[tuple[str, Cell]] = [
-        ("area_start", f"{area.start:#x}"),
-        ("area_size", area.size_bytes),
-        ("caller", area.caller),
-    ]
-    state = "lazily freed " if area.start in space.lazy else ""
-    mapped = machine.space.translate(virt) is not None
-    kind = "vmalloc" if mapped or state else "unmapped"
-    page = "" if mapped else ", a page that nothing maps"
-    if not mapped and virt >= area.end - PAGE_SIZE_BYTES and area.caller != "pcpu_get_vm_areas":
-        kind, page = "guard", ", its guard page"
-    return Owner(virt, kind, f"in a {state}vmalloc area of {area.caller}{page}", facts)
+    return Owner(virt, "kernel image", f"__per_cpu_offset[{index}] in the kernel image")
+
+
+def _image_owner(machine: Machine, virt: int) -> Owner | None:
+    if virt < machine.arch.image_map_addr or machine.space.translate(virt) is None:
+        return None
+    name = image_symbol_at(machine, virt)
+    return Owner(virt, "kernel image", f"in the kernel image{f' ({name})' if name else ''}")
 
 
 def _translation(machine: Machine, virt: int) -> list[tuple[str, Cell]]:
@@ -138,7 +131,7 @@ def owner_of_percpu(session: Session, ptr: int) -> Owner:
     """Say what a __percpu pointer stands for and where its copies are."""
     machine = session.machine
     percpu = machine.percpu
-    addr = ptr + percpu.base_addr & ADDRESS_MASK
+    addr = percpu.addr_of(ptr)
     first_cpu = next(cpu for cpu in machine.places.cpus if not machine.places.unit_offsets[cpu])
     owner = unit_owner(session, addr)
     if owner is None or owner.cpu != first_cpu:
@@ -149,7 +142,8 @@ def owner_of_percpu(session: Session, ptr: int) -> Owner:
     owner.address, owner.cpu = ptr, None
     owner.facts = [fact for fact in owner.facts if fact[0] not in ("cpu", "node")]
     for cpu in machine.places.cpus[:COPIES_SHOWN]:
-        owner.facts.append((f"copy of CPU {cpu}", f"{addr + machine.places.unit_offsets[cpu]:#x}"))
+        copy = addr + machine.places.unit_offsets[cpu] & machine.arch.address_mask
+        owner.facts.append((f"copy of CPU {cpu}", f"{copy:#x}"))
     if len(machine.places.cpus) > COPIES_SHOWN:
         owner.facts.append(("more copies", len(machine.places.cpus) - COPIES_SHOWN))
     return owner

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel_sim.boot import KERNEL_MAP_ADDR
 from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import Chunk
 from tui.debugger.areas import area_around, birth_facts
 from tui.debugger.chunk_names import chunk_name
 from tui.debugger.owner import Owner
+from tui.debugger.symbols import module_variable_at, percpu_symbol_at
 from tui.debugger.table import Cell
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ def unit_owner(session: Session, virt: int) -> Owner | None:
     bases = [percpu.base_addr, *(percpu.chunks[n].base_addr for n in percpu.chunks if n > 0)]
     for base in bases:
         for cpu in machine.places.cpus:
-            offset = virt - base - offsets[cpu]
-            if 0 <= offset < percpu.unit_size_bytes:
+            offset = virt - base - offsets[cpu] & machine.arch.address_mask
+            if offset < percpu.unit_size_bytes:
                 return owner_in_unit(session, base, cpu, offset)
     return None
 
@@ -59,7 +58,7 @@ def owner_in_unit(session: Session, base: int, cpu: int, offset: int) -> Owner |
 
 
 def _static_owner(machine: Machine, cpu: int, offset: int) -> Owner:
-    name = nearest_symbol(machine, offset, below=machine.alloc_info.static_size_bytes)
+    name = percpu_symbol_at(machine, offset)
     what = f" ({name})" if name else ""
     summary = f"static per-CPU data of CPU {cpu}, at offset {offset}{what}"
     owner = Owner(0, "static", summary, cpu=cpu, offset=offset)
@@ -90,23 +89,18 @@ def _in_chunk(session: Session, chunk: Chunk, cpu: int, offset: int) -> Owner:
         kind = "free" if chunk.populated >> page & 1 else "unpopulated"
         text = "free space" if kind == "free" else "free space without a page"
         return Owner(0, kind, f"{text} in {where}", facts, chunk.number, cpu, offset)
-    ptr = chunk.base_addr + area.offset - session.machine.percpu.base_addr & ADDRESS_MASK
+    ptr = session.machine.percpu.ptr_of(chunk.base_addr + area.offset)
     facts.append(("ptr", f"{ptr:#x}"))
+    owned = module_variable_at(session.machine, ptr + offset - area.offset)
+    owned = owned or module_variable_at(session.machine, ptr)
     born = birth_facts(session, chunk.base_addr, area.offset)
     facts += born
     inside = f", byte {offset - area.offset}," if offset > area.offset else ","
     extent = f"[{area.offset}+{area.size}] of {where}"
-    summary = f"an area of {area.size} bytes{inside} {extent}: {born[0][1]}"
+    whose = ""
+    if owned is not None:
+        module, variable = owned
+        facts += [("module", module.name), ("variable", variable or None)]
+        whose = f", {f'{variable} of ' if variable else ''}module {module.name}"
+    summary = f"an area of {area.size} bytes{inside} {extent}: {born[0][1]}{whose}"
     return Owner(0, "area", summary, facts, chunk.number, cpu, offset)
-
-
-def nearest_symbol(machine: Machine, value: int, below: int | None = None) -> str:
-    """Return `name` or `name+offset` of the symbol at or before a value, "" without one.
-
-    below: look only at per-CPU symbols, whose values are offsets below the static size.
-    """
-    floor = 0 if below else KERNEL_MAP_ADDR
-    top = min(value, below or ADDRESS_MASK)
-    names = ((at, name) for name, at in machine.symbols.items() if floor <= at <= top)
-    at, name = max(names, default=(0, ""))
-    return f"{name}+{value - at:#x}" if name and value > at else name

@@ -18,7 +18,7 @@ from tui.debugger.views.map_object import count
 from tui.messages import DeskResized
 from tui.panes.chunk_map_pane import ChunkMapPane
 from tui.panes.event_list import EventList
-from tui.panes.listings import OUTPUT, Focus, listings_for, stack_line, walked
+from tui.panes.listings import BENEATH, OUTPUT, Focus, listings_for, stack_line, walked
 from tui.panes.table_pane import TablePane
 
 FIXED = ("map", "events", "cpus", "walk")
@@ -111,6 +111,15 @@ class Desk(Grid):
         names = [name for name in (*NUMBERED, *self.more) if name != OUTPUT]
         at = names.index(self.drawer_name) if self.drawer_name in names else -1
         return names[(at + way) % len(names)]
+
+    def turn_beneath(self, way: int) -> str:
+        """Return the listing of the machine beneath after, or before, the one in the lower pane.
+
+        From any other listing the first of them, or the one that was looked at last.
+        """
+        if self.drawer_name not in BENEATH or "drawer" not in self._on_screen():
+            return self.more_name if self.more_name in BENEATH else BENEATH[0]
+        return BENEATH[(BENEATH.index(self.drawer_name) + way) % len(BENEATH)]
 
     def next_more(self) -> str:
         """Return what the last tab shows: the next further listing if it shows one already."""

@@ -13,30 +13,16 @@ from collections.abc import Sequence
 
 from textual.cache import LRUCache
 
-from kernel_sim.events import (
-    Event,
-    PercpuAllocPercpu,
-    PercpuAllocPercpuFail,
-    PercpuCreateChunk,
-    PercpuDepopulate,
-    PercpuDestroyChunk,
-    PercpuFreePercpu,
-    PercpuPopulate,
-    Printk,
-    WorkBegan,
-    WorkQueued,
-)
-from kernel_sim.percpu.chunk import RESERVED
 from tui.debugger.births import input_of
+from tui.debugger.event_brief import event_brief
 from tui.debugger.session import Session
 from tui.messages import StepWished
 from tui.panes.rows_pane import Piece, RowsPane
 
 ROWS_KEPT = 1024
-GONE_MASK = (1 << 32) - 1
 NAME_WIDTH = 7  # of the longest short name, and a gap
 PRESENT_AT = 2  # thirds of the window above the present
-WARNED = ("fail!", "chunk−")
+WARNED = ("fail!", "chunk−", "fault!", "page!", "vmap!", "cpuhp!")
 
 
 class EventList(RowsPane):
@@ -123,56 +109,3 @@ class EventList(RowsPane):
     def chosen(self, number: int) -> None:
         """Wish to be at the step of that event."""
         self.post_message(StepWished(self.session.event(number).step))
-
-
-def event_brief(session: Session, event: Event) -> tuple[str, str]:
-    """Return an event as a short name and what matters of it."""
-    match event:
-        case PercpuAllocPercpu():
-            atomic = " atomic" if event.is_atomic else ""
-            where = _chunk_text(session, event.base_addr, event.off)
-            return "alloc", f"{event.size} B {where}{atomic} {event.call_site}"
-        case PercpuFreePercpu():
-            return "free", _chunk_text(session, event.base_addr, event.off)
-        case PercpuAllocPercpuFail():
-            return (
-                "fail!",
-                f"{event.size} B, align {event.align}{' atomic' if event.is_atomic else ''}",
-            )
-        case PercpuCreateChunk():
-            return "chunk+", f"created at {event.base_addr:#x}"
-        case PercpuDestroyChunk():
-            return "chunk−", f"destroyed at {event.base_addr:#x}"
-        case PercpuPopulate():
-            return (
-                "pages+",
-                f"{_pages(event.page_start, event.page_end)} of {_name(session, event.base_addr)}",
-            )
-        case PercpuDepopulate():
-            return (
-                "pages−",
-                f"{_pages(event.page_start, event.page_end)} of {_name(session, event.base_addr)}",
-            )
-        case WorkQueued():
-            return "work", f"{event.work} queued"
-        case WorkBegan():
-            return "work", f"{event.work} begins"
-        case Printk():
-            return "log", event.text
-
-
-def _pages(start: int, end: int) -> str:
-    return str(start) if end == start + 1 else f"{start}-{end - 1}"
-
-
-def _chunk_text(session: Session, base_addr: int, off: int) -> str:
-    return f"{_name(session, base_addr)}+{off:#x}"
-
-
-def _name(session: Session, base_addr: int) -> str:
-    """Return a chunk's short name; one that is not there now goes by the end of its address."""
-    chunks = session.machine.percpu.chunks
-    number = next((each for each in chunks if chunks[each].base_addr == base_addr), None)
-    if number is None:
-        return f"…{base_addr & GONE_MASK:08x}"
-    return {0: "first", RESERVED: "reserved"}.get(number, f"chunk {number}")

@@ -41,6 +41,12 @@ class TabLine(Widget):
             self.tabs, self.shown, self.focused_name, self.machine_name = state
             self.refresh()
 
+    @property
+    def _gap(self) -> int:
+        """Blanks between tabs: two, or one where all would not fit."""
+        names = sum(len(number) + 1 + len(name) for number, name in self.tabs)
+        return 2 if names + 2 * len(self.tabs) < self.size.width else 1
+
     def render_line(self, y: int) -> Strip:
         """Return the line: tabs on the left, the machine's name on the right if there is room."""
         hidden = self.get_component_rich_style("tabs--hidden")
@@ -56,7 +62,7 @@ class TabLine(Widget):
             segments.append(
                 Segment(f"{number} {name}", self.get_component_rich_style(f"tabs--{kind}"))
             )
-            segments.append(Segment("  ", hidden))
+            segments.append(Segment(" " * self._gap, hidden))
         used = sum(cell_len(segment.text) for segment in segments)
         room = self.size.width - used - 1
         if len(self.machine_name) <= room:
@@ -71,7 +77,7 @@ class TabLine(Widget):
             right = left + len(number) + 1 + len(name)
             if left <= event.x < right:
                 self.post_message(TabChosen(name))
-            left = right + 2
+            left = right + self._gap
 
 
 class StatusLine(Widget):

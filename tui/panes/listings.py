@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kernel_sim.mm.buddy import NR_ORDERS
 from tui.debugger.session import Session
 from tui.debugger.table import Table
 from tui.debugger.views.areas import areas_view
@@ -11,15 +12,23 @@ from tui.debugger.views.blocks import blocks_view
 from tui.debugger.views.chunks import chunks_view
 from tui.debugger.views.cpus import cpus_view
 from tui.debugger.views.divergences import divergences_view
+from tui.debugger.views.fault import fault_view
+from tui.debugger.views.hotplug import hotplug_view
 from tui.debugger.views.inferred import inferred_view
 from tui.debugger.views.inputs import inputs_view
 from tui.debugger.views.locks import locks_view
 from tui.debugger.views.log import log_view
 from tui.debugger.views.map_object import address_of
+from tui.debugger.views.modules import modules_view
 from tui.debugger.views.offsets import offsets_view
+from tui.debugger.views.pagelists import pagelists_view
+from tui.debugger.views.pagetables import pagetables_view
+from tui.debugger.views.percpu_symbols import percpu_symbols_view
+from tui.debugger.views.slabinfo import slabinfo_view
 from tui.debugger.views.slots import slots_view
 from tui.debugger.views.stack import stack_view
 from tui.debugger.views.stats import stats_view
+from tui.debugger.views.tlb import tlb_view
 from tui.debugger.views.vmalloc import vmalloc_view
 from tui.debugger.views.walk import walk_view
 from tui.debugger.views.work import work_view
@@ -27,6 +36,7 @@ from tui.debugger.views.zones import zones_view
 from tui.panes.table_pane import Listing
 
 OUTPUT = "output"
+ORDERS = tuple(f"order{order}" for order in range(NR_ORDERS))
 
 
 @dataclass(slots=True)
@@ -61,7 +71,7 @@ class Focus:
 
 def listings_for(focus: Focus) -> dict[str, Listing]:
     """Return all listings by name, in the order of the tabs; those of one thing look at the focus."""
-    found = (*_weighty(focus), *_others(focus))
+    found = (*_weighty(focus), *_others(focus), *_beneath(focus), _output(focus))
     return {listing.name: listing for listing in found}
 
 
@@ -71,7 +81,17 @@ def _weighty(focus: Focus) -> tuple[Listing, ...]:
         Listing(
             "cpus",
             lambda session: cpus_view(session, focus.shown_chunk(session)),
-            first=("cpu", "node", "call", "gs_base", "unit_base", "per_cpu_offset", "waits_for"),
+            first=(
+                "cpu",
+                "node",
+                "call",
+                "gs_base",
+                "fs_base",
+                "unit_base",
+                "per_cpu_offset",
+                "waits_for",
+                "state",
+            ),
             only=True,
             headings={"per_cpu_offset": "__per_cpu_offset", "node": "nd", "waits_for": "waits"},
             widths={"call": 11},
@@ -79,7 +99,7 @@ def _weighty(focus: Focus) -> tuple[Listing, ...]:
         ),
         Listing(
             "walk",
-            lambda session: walk_view(session, focus.address(session)),
+            lambda session: walk_view(session, focus.address(session), focus.cpu(session)),
             first=("level", "index", "entry", "flags", "points_to", "entry_phys"),
             only=True,
             headings={"level": "", "index": "idx"},
@@ -124,8 +144,6 @@ def _others(focus: Focus) -> tuple[Listing, ...]:
         Listing("stack", lambda session: stack_view(session, focus.cpu(session))),
         Listing("inferred", inferred_view),
         Listing("divergences", divergences_view),
-        Listing("zones", zones_view),
-        Listing("vmalloc", vmalloc_view),
         Listing(
             "blocks", lambda session: blocks_view(session, focus.shown_chunk(session)), is_slow=True
         ),
@@ -133,8 +151,112 @@ def _others(focus: Focus) -> tuple[Listing, ...]:
         Listing("offsets", offsets_view),
         Listing("locks", locks_view),
         Listing("work", work_view),
-        Listing(OUTPUT, lambda session: focus.output or Table("no command yet", (), ())),
     )
+
+
+def _beneath(focus: Focus) -> tuple[Listing, ...]:
+    """Return the listings of the machine beneath, in the order in which their key turns through them."""
+    return (*_of_memory(), *_of_machine(focus))
+
+
+def _of_memory() -> tuple[Listing, ...]:
+    return (
+        Listing(
+            "zones",
+            zones_view,
+            first=(
+                "node",
+                "zone",
+                "free",
+                "on_lists",
+                "min",
+                "low",
+                "high",
+                "present",
+                "allocated",
+                "reserved",
+                *ORDERS,
+            ),
+            headings={"node": "nd", "on_lists": "lists", "allocated": "alloc"}
+            | {name: name.replace("order", "2^") for name in ORDERS},
+        ),
+        Listing(
+            "pagelists",
+            pagelists_view,
+            headings={"node": "nd", "free_factor": "factor"},
+        ),
+        Listing(
+            "vmalloc",
+            vmalloc_view,
+            first=(
+                "start",
+                "nr_pages",
+                "backed",
+                "caller",
+                "chunk",
+                "group",
+                "lazily_freed",
+                "space",
+            ),
+            headings={"nr_pages": "pages", "lazily_freed": "lazy"},
+        ),
+    )
+
+
+def _of_machine(focus: Focus) -> tuple[Listing, ...]:
+    """Return what has to do with translations, modules and CPUs."""
+    return (
+        Listing(
+            "tlb",
+            lambda session: tlb_view(session, focus.cpu(session)),
+            first=("virt", "size", "phys", "stale", "flags", "cached_in"),
+            is_slow=True,
+        ),
+        Listing("tlbs", tlb_view, headings={"walk_refs": "refs"}, is_slow=True),
+        Listing("pagetables", pagetables_view, headings={"entry_bytes": "wide"}, is_slow=True),
+        Listing(
+            "slabinfo",
+            slabinfo_view,
+            headings={
+                "active_objs": "active",
+                "num_objs": "objects",
+                "objsize": "bytes",
+                "objperslab": "per slab",
+                "pagesperslab": "pages",
+                "active_slabs": "in use",
+                "num_slabs": "slabs",
+            },
+        ),
+        Listing(
+            "modules",
+            modules_view,
+            first=(
+                "module",
+                "size",
+                "used",
+                "state",
+                "core_addr",
+                "percpu_ptr",
+                "percpu_size",
+                "areas",
+            ),
+            headings={"percpu_ptr": "percpu", "percpu_size": "bytes"},
+        ),
+        Listing("symbols", percpu_symbols_view, is_slow=True),
+        Listing(
+            "hotplug",
+            hotplug_view,
+            first=("state", "name", "cpus", "section", "startup", "teardown"),
+        ),
+        Listing("fault", fault_view),
+    )
+
+
+def _output(focus: Focus) -> Listing:
+    return Listing(OUTPUT, lambda session: focus.output or Table("no command yet", (), ()))
+
+
+BENEATH = tuple(listing.name for listing in _beneath(Focus()))
 
 
 def stack_line(session: Session, focus: Focus) -> str:

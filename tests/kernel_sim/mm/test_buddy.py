@@ -165,6 +165,19 @@ def test_a_second_free_and_a_wrong_order_are_double_frees() -> None:
         buddy.free(0, 2)
 
 
+def test_a_page_within_a_block_knows_the_order_of_its_block() -> None:
+    buddy = Buddy(((0, 2048),))
+    assert (buddy.alloc(3), buddy.alloc(0), buddy.alloc(10)) == (0, 8, 1024)
+    orders = [buddy.held_order_at(pfn) for pfn in (0, 7, 8, 9, 1023, 1024, 2047)]
+    assert orders == [3, 3, 0, None, None, 10, 10]
+
+
+def test_a_block_is_there_if_one_as_large_or_larger_is_free() -> None:
+    buddy = Buddy(((8, 12), (16, 17)))
+    assert [buddy.has_block(order) for order in (0, 1, 2, 3)] == [True, True, True, False]
+    assert Buddy(((0, 1024),)).has_block(MAX_PAGE_ORDER)
+
+
 def test_only_reserved_pages_can_be_released() -> None:
     buddy = Buddy(((0, 2048),))
     buddy.reserve(100, 200)
@@ -251,3 +264,17 @@ def test_damage_is_named_by_the_check(damage, complaint: str) -> None:  # type: 
     damage(buddy)
     with pytest.raises(InvariantBroken, match=complaint):
         buddy.check_invariants()
+
+
+def test_the_tail_is_for_the_half_beside_a_free_block_of_the_next_order() -> None:
+    """Block 8 … 11 is free beside 12, 13: freeing 14 alone waits for 15 at the tail."""
+    buddy = Buddy(((0, 16),))
+    buddy.keeps_halves = True
+    singles = [buddy.alloc(0) for _ in range(16)]
+    assert singles == list(range(16))
+    for pfn in (1, 12, 13):
+        buddy.free(pfn, 0)
+    buddy.free(14, 0)
+    assert list(buddy.free_lists[0]) == [14, 1]  # the tail first: 12-13 is free as order 1
+    assert buddy.alloc(0) == 1
+    buddy.check_invariants()

@@ -5,11 +5,21 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kernel_sim.errors import BadAccess, ConfigError, DoubleFree, InvariantBroken, KernelBug
-from kernel_sim.mm.gfp import GFP_DMA, GFP_DMA32, GFP_KERNEL, GFP_THISNODE
-from kernel_sim.mm.page_alloc import PageAllocator, build_fallback_orders
+from kernel_sim.mm.fault_injection import FaultInjection, FaultSettings
+from kernel_sim.mm.gfp import (
+    GFP_ATOMIC,
+    GFP_DMA,
+    GFP_DMA32,
+    GFP_HIGHMEM,
+    GFP_KERNEL,
+    GFP_THISNODE,
+)
+from kernel_sim.mm.page_alloc import PageAllocator, allocation_failure_text, build_fallback_orders
+from kernel_sim.mm.page_lists import GFP_COLD
+from kernel_sim.random_state import RandomState
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -160,6 +170,26 @@ def test_an_injected_failure_hits_only_injectable_requests() -> None:
     assert asks(True)
 
 
+def test_rules_of_fault_injection_hit_only_injectable_requests() -> None:
+    allocator = two_nodes()
+    rules = FaultSettings(nth=1, caller="pcpu_alloc_pages")
+    allocator.set_fault(FaultInjection(rules, RandomState.from_seed(1)))
+
+    def asks(caller: str, injectable: bool = True) -> bool:
+        pfn = allocator.alloc_pages(
+            gfp=GFP_KERNEL, order=0, node=0, injectable=injectable, caller=caller
+        )
+        return pfn is not None
+
+    callers = ["pcpu_alloc_pages", "module_alloc", "pcpu_alloc_pages"]
+    assert asks("pcpu_alloc_pages", injectable=False)
+    assert [asks(caller) for caller in callers] == [True, True, False]
+    loaded = PageAllocator.load(allocator.dump(), allocator.dump_lists())
+    assert loaded.fault == allocator.fault
+    allocator.set_fault(None)
+    assert allocator.dump_lists() == {}
+
+
 def test_orders_nobody_has_get_nothing_or_a_bug() -> None:
     allocator = two_nodes()
     assert allocator.alloc_pages(gfp=GFP_KERNEL, order=11, node=0) is None
@@ -251,6 +281,177 @@ def test_disagreeing_state_is_found() -> None:
         allocator.check_invariants()
 
 
+def with_lists(profile: str) -> PageAllocator:
+    """Return 1 GiB below 4 GiB on node 0 and 1 GiB above on node 1; CPUs 0, 1 and 2, 3."""
+    return PageAllocator(
+        {0: ((0, GIB),), 1: ((4 * GIB, 5 * GIB),)},
+        ((10, 20), (20, 10)),
+        (0, 1),
+        profile=profile,
+        online_cpus_of_node={0: 2, 1: 2},
+        node_of_cpu=(0, 0, 1, 1),
+    )
+
+
+def test_single_pages_come_from_the_running_cpus_list() -> None:
+    allocator = with_lists("modern")
+    pfns = [allocator.alloc_pages(gfp=GFP_KERNEL, order=0, node=0, cpu=cpu) for cpu in (2, 3, 2)]
+    assert pfns == [0x1000, 0x1000 + 63, 0x1001]
+    dma, dma32, normal = allocator.zones
+    assert (dma.nr_list_pages, dma32.nr_list_pages, normal.nr_list_pages) == (0, 123, 0)
+    assert allocator.nr_free_pages == 2 * (GIB >> 12) - 126
+    assert allocator.nr_list_pages == 123
+    assert [allocator.owner_state_of(pfn) for pfn in (0x1001, 0x1002, 0x1040, 0x107E)] == [
+        "allocated order 0",
+        "pcp cpu 2",
+        "pcp cpu 3",
+        "free",
+    ]
+    assert [allocator.drain_cpu(2), allocator.drain_all()] == [61, 62]
+    allocator.check_invariants()
+
+
+def test_cold_requests_leave_the_hot_list_alone() -> None:
+    allocator = with_lists("2.6.20")
+    assert allocator.alloc_pages(gfp=GFP_KERNEL, order=0, node=1) == 1 << 20
+    cold = allocator.alloc_pages(gfp=GFP_KERNEL | GFP_COLD, order=0, node=1)
+    assert cold == (1 << 20) + 31
+    allocator.free_pages(1 << 20, 0, cold=True)
+    assert allocator.alloc_pages(gfp=GFP_KERNEL | GFP_COLD, order=0, node=1) == 1 << 20
+    sizes = allocator.list_sizes_of(allocator.zones_of(1)[0])
+    assert [(size.high_pages, size.batch_pages) for size in sizes] == [(186, 31), (62, 15)]
+
+
+def test_blocks_and_pages_on_lists_cannot_be_freed_twice() -> None:
+    allocator = with_lists("modern")
+    page = allocator.alloc_pages(gfp=GFP_KERNEL, order=0, node=0)
+    block = allocator.alloc_pages(gfp=GFP_KERNEL, order=2, node=0)
+    assert page is not None
+    assert block is not None
+    allocator.free_pages(page, 0, cpu=1)
+    for order in (0, 2):
+        with pytest.raises(DoubleFree, match="on a list of cpu 1"):
+            allocator.free_pages(page, order)
+    with pytest.raises(DoubleFree, match="but allocated with 2"):
+        allocator.free_pages(block, 0)
+    allocator.free_pages(block, 2)
+    with pytest.raises(DoubleFree, match="no allocated block"):
+        allocator.free_pages(block, 2)
+    allocator.check_invariants()
+
+
+def test_a_cpu_that_comes_or_goes_changes_the_size_of_its_nodes_lists() -> None:
+    allocator = with_lists("modern")
+    zone = allocator.zones_of(1)[0]
+    (before,) = allocator.list_sizes_of(zone)
+    allocator.set_online(1, 4)
+    (after,) = allocator.list_sizes_of(zone)
+    assert after.high_pages == before.high_pages // 2
+    assert before.high_pages == allocator.marks_of(zone).low_pages // 2
+    allocator.check_invariants()
+
+
+def test_the_reserve_can_be_set_by_hand() -> None:
+    allocator = with_lists("modern")
+    assert allocator.effective_min_free_kbytes() == 3 * 512 * 11 * 4
+    allocator.set_min_free_kbytes(8192)
+    assert allocator.effective_min_free_kbytes() == 8192
+    assert sum(allocator.marks_of(zone).min_pages for zone in allocator.zones) in (2047, 2048)
+    assert two_nodes().effective_min_free_kbytes() == 0
+
+
+def test_zones_count_local_and_remote_blocks() -> None:
+    allocator = with_lists("2.6.20")
+    for cpu, node in ((0, 0), (2, 0), (2, 1)):
+        allocator.alloc_pages(gfp=GFP_KERNEL, order=0, node=node, cpu=cpu)
+    allocator.alloc_pages(gfp=GFP_KERNEL | GFP_DMA, order=0, node=1, cpu=3)
+    assert [zone.numa for zone in allocator.zones] == [
+        [1, 0, 0, 0, 1],
+        [2, 0, 0, 1, 1],
+        [1, 0, 0, 1, 0],
+    ]
+    assert (allocator.numa_hit, allocator.numa_miss) == ([3, 1], [0, 0])
+    allocator.zones[0].numa[0] += 1
+    with pytest.raises(InvariantBroken, match="node 0 counts hit, miss, foreign"):
+        allocator.check_invariants()
+
+
+def test_profiles_and_architectures_nobody_knows_are_refused() -> None:
+    memory = {0: ((0, MIB),)}
+    with pytest.raises(
+        ConfigError, match=r"profile '2\.4': expected one of plain, 2\.6\.20, modern"
+    ):
+        PageAllocator(memory, ((10,),), (0,), profile="2.4")
+    with pytest.raises(ConfigError, match="arch 'm68k': expected one of"):
+        PageAllocator(memory, ((10,),), (0,), arch="m68k")
+
+
+def test_the_plain_dump_knows_nothing_of_lists_and_is_the_same_for_all_profiles() -> None:
+    keys = [
+        "memory", "distances", "nodes_with_cpus", "zones", "numa_hit", "numa_miss",
+        "numa_foreign", "fail_after",
+    ]  # fmt: skip
+    assert list(two_nodes().dump()) == keys
+    assert two_nodes().dump_lists() == {}
+    allocator = with_lists("modern")
+    assert list(allocator.dump()) == keys
+    assert [list(zone) for zone in allocator.dump()["zones"]] == [["name", "node", "buddy"]] * 3
+
+
+def test_the_version_grows_with_every_change_and_never_goes_back() -> None:
+    allocator = with_lists("modern")
+    seen = [allocator.version]
+
+    def has_grown() -> bool:
+        seen.append(allocator.version)
+        return seen[-1] > seen[-2]
+
+    pfn = allocator.alloc_pages(gfp=GFP_KERNEL, order=0, node=0)
+    assert has_grown()
+    state, lists = allocator.dump(), allocator.dump_lists()
+    allocator.free_pages(pfn or 0, 0)
+    assert has_grown()
+    allocator.drain_all()
+    assert has_grown()
+    allocator.reserve_at(512 * MIB, 513 * MIB)
+    assert has_grown()
+    allocator.release(512 * MIB, 513 * MIB)
+    assert has_grown()
+    allocator.set_online(0, 1)
+    assert has_grown()
+    allocator.set_fault(None)
+    assert has_grown()
+    allocator.restore(state, lists)
+    assert has_grown()
+    assert (allocator.dump(), allocator.dump_lists()) == (state, lists)
+    assert allocator.owner_state_of(pfn or 0) == "allocated order 0"
+    allocator.check_invariants()
+
+
+def test_lists_exist_only_where_a_cpu_asked() -> None:
+    nr_nodes = 64
+    allocator = PageAllocator(
+        {node: ((node << 40, (node + 1) << 40),) for node in range(nr_nodes)},
+        tuple(tuple(10 if a == b else 20 for b in range(nr_nodes)) for a in range(nr_nodes)),
+        tuple(range(nr_nodes)),
+        profile="modern",
+        online_cpus_of_node=dict.fromkeys(range(nr_nodes), 64),
+    )
+    assert allocator.alloc_pages(gfp=GFP_KERNEL, order=0, node=5, cpu=4095) == 5 << 28
+    lists = [zone.lists for zone in allocator.zones if zone.lists is not None]
+    assert sum(len(one.by_cpu) for one in lists) == 1
+    assert allocator.nr_list_pages == 62
+    nr_listed = sum(
+        len(blocks) for zone in allocator.zones for blocks in zone.buddy.free_lists
+    ) + sum(len(zone.buddy.untouched) for zone in allocator.zones)
+    assert nr_listed < 2 * len(allocator.zones)
+    assert allocator.nr_free_pages == (nr_nodes << 28) - 63
+
+
+def test_the_text_of_a_failure_is_found_here_too() -> None:
+    assert "order:3" in allocation_failure_text("init", 3, GFP_KERNEL)
+
+
 class AllocatorAgainstOwners(RuleBasedStateMachine):
     """Every page has at most one owner, is on the node told, and all come back."""
 
@@ -304,4 +505,116 @@ class AllocatorAgainstOwners(RuleBasedStateMachine):
 TestAllocatorAgainstOwners = AllocatorAgainstOwners.TestCase
 TestAllocatorAgainstOwners.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None
+)
+
+
+SMALL_MACHINES = {
+    "x86-64": {0: ((0, 24 * MIB),), 1: ((4 * GIB, 4 * GIB + 8 * MIB),)},
+    "i386": {0: ((MIB, 18 * MIB), (895 * MIB, 897 * MIB)), 1: ((900 * MIB, 904 * MIB),)},
+}
+
+
+class ProfilesAgainstOwners(RuleBasedStateMachine):
+    """Every page is free, on one list, reserved or somebody's, whatever the profile."""
+
+    @initialize(
+        profile=st.sampled_from(["plain", "2.6.20", "modern"]),
+        arch=st.sampled_from(sorted(SMALL_MACHINES)),
+    )
+    def boot(self, profile: str, arch: str) -> None:
+        self.allocator = PageAllocator(
+            SMALL_MACHINES[arch],
+            ((10, 20), (20, 10)),
+            (0, 1),
+            profile=profile,
+            arch=arch,
+            online_cpus_of_node={0: 1, 1: 2},
+            node_of_cpu=(0, 1, 1),
+        )
+        self.allocator.reserve_at(2 * MIB, 2 * MIB + 5000)
+        self.owned: dict[int, int] = {}
+
+    @rule(
+        order=st.integers(0, 10) | st.just(0),
+        node=st.integers(0, 1),
+        cpu=st.integers(0, 2),
+        gfp=st.sampled_from(
+            [
+                GFP_KERNEL,
+                GFP_ATOMIC,
+                GFP_KERNEL | GFP_THISNODE,
+                GFP_KERNEL | GFP_DMA,
+                GFP_KERNEL | GFP_HIGHMEM | GFP_COLD,
+            ]
+        ),
+        count=st.integers(1, 40),
+    )
+    def alloc(self, order: int, node: int, cpu: int, gfp: int, count: int) -> None:
+        allocator = self.allocator
+        for _ in range(count):
+            pfn = allocator.alloc_pages(gfp=gfp, order=order, node=node, cpu=cpu)
+            if pfn is None:
+                self.refusal_is_just(gfp, order, node)
+                return
+            zone = allocator.zone_of_pfn(pfn)
+            assert not gfp & GFP_THISNODE or zone.node == node
+            assert not gfp & GFP_DMA or zone.name == "DMA"
+            assert gfp & GFP_HIGHMEM or zone.name != "HighMem"
+            assert allocator.owner_state_of(pfn) == f"allocated order {order}"
+            for held_pfn, held_order in self.owned.items():
+                assert pfn + (1 << order) <= held_pfn or held_pfn + (1 << held_order) <= pfn
+            self.owned[pfn] = order
+
+    def refusal_is_just(self, gfp: int, order: int, node: int) -> None:
+        highest = 0 if gfp & GFP_DMA else 2
+        if order == 0 and not gfp & (GFP_HIGHMEM | GFP_THISNODE):
+            for zone in self.allocator.zonelist(node):
+                if zone.index <= highest and zone.name != "HighMem":
+                    marks = self.allocator.marks_of(zone)
+                    limit = marks.min_pages + max(marks.protection)
+                    assert zone.buddy.nr_free_pages <= limit
+
+    @precondition(lambda self: self.owned)
+    @rule(data=st.data(), cpu=st.integers(0, 2), cold=st.booleans(), count=st.integers(1, 30))
+    def free(self, data: st.DataObject, cpu: int, cold: bool, count: int) -> None:
+        first = data.draw(st.integers(0, len(self.owned) - 1))
+        for pfn in list(self.owned)[first : first + count]:
+            order = self.owned.pop(pfn)
+            self.allocator.free_pages(pfn, order, cpu, cold)
+            with pytest.raises(DoubleFree):
+                self.allocator.free_pages(pfn, order, cpu)
+
+    @rule(cpu=st.integers(0, 2))
+    def take_cpu_down(self, cpu: int) -> None:
+        nr_list_pages = self.allocator.nr_list_pages
+        nr_drained = self.allocator.drain_cpu(cpu)
+        assert self.allocator.nr_list_pages == nr_list_pages - nr_drained
+
+    @rule()
+    def save_and_load(self) -> None:
+        state, lists = self.allocator.dump(), self.allocator.dump_lists()
+        loaded = PageAllocator.load(state, lists)
+        assert (loaded.dump(), loaded.dump_lists()) == (state, lists)
+        self.allocator.restore(state, lists)
+        assert (self.allocator.dump(), self.allocator.dump_lists()) == (state, lists)
+
+    @invariant()
+    def every_page_has_one_place(self) -> None:
+        self.allocator.check_invariants()
+        held: dict[tuple[int, str], int] = {}
+        blocks: dict[int, int] = {}
+        for zone in self.allocator.zones:
+            blocks |= dict(zone.allocated_blocks())
+        assert blocks == self.owned
+        for pfn, order in self.owned.items():
+            zone = self.allocator.zone_of_pfn(pfn)
+            held[zone.node, zone.name] = held.get((zone.node, zone.name), 0) + (1 << order)
+        for zone in self.allocator.zones:
+            idle = zone.buddy.nr_free_pages + zone.nr_list_pages
+            assert idle + held.get((zone.node, zone.name), 0) == zone.nr_managed_pages
+
+
+TestProfilesAgainstOwners = ProfilesAgainstOwners.TestCase
+TestProfilesAgainstOwners.settings = settings(
+    max_examples=30, stateful_step_count=20, deadline=None
 )

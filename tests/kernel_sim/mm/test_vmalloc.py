@@ -1,13 +1,20 @@
-"""vmalloc space: addresses seen in real kernels, and any history beside a list of intervals."""
+"""vmalloc space: addresses seen in real kernels, and any history beside simpler ones.
+
+One model tries every place of a small space; another, for large ones, steps over all areas.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kernel_sim.errors import DoubleFree, InvariantBroken, KernelBug
+from kernel_sim.alignment import align_down, align_up
+from kernel_sim.errors import ConfigError, DoubleFree, InvariantBroken, KernelBug
+from kernel_sim.mm.address_holes import AddressHoles
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.mm.vmalloc import VMALLOC_START, VmallocSpace, VmArea, lazy_max_pages_of
 
@@ -190,6 +197,234 @@ def test_lists_that_disagree_with_the_areas_are_found() -> None:
         space.check_invariants()
 
 
+def test_counts_and_holes_that_disagree_with_the_areas_are_found() -> None:
+    space = VmallocSpace()
+    (base,) = space.get_vm_areas((0,), (UNIT,), UNIT) or ()
+    space.lazy[base] = None
+    with pytest.raises(InvariantBroken, match="2097152 bytes are lazily freed, 0 were counted"):
+        space.check_invariants()
+    space.lazy.clear()
+    space._holes.give(base, base + UNIT)
+    with pytest.raises(InvariantBroken, match="not what the areas leave free"):
+        space.check_invariants()
+
+
+def test_areas_that_others_have_from_the_start_are_kept_clear() -> None:
+    space = VmallocSpace()
+    space.add_taken(VMALLOC_START, 5 * 4096, "irq_init_percpu_irqstack")
+    space.add_taken(0xFFFFE8FFFFC00000, UNIT, "")
+    assert space.alloc_area(4096, 4096, "vmalloc") == VMALLOC_START + 5 * 4096
+    assert space.get_vm_areas((0,), (UNIT,), UNIT) == (0xFFFFE8FFFFA00000,)
+    space.check_invariants()
+    assert space.area_of(VMALLOC_START).kind == "vmalloc"
+
+
+@pytest.mark.parametrize(
+    ("start", "size_bytes", "complaint"),
+    [
+        (VMALLOC_START, 100, "whole pages"),
+        (VMALLOC_START + 8192, 0, "whole pages"),
+        (VMALLOC_START - 4096, 8192, "expected addresses in"),
+        (0xFFFFE8FFFFFFF000, 8192, "expected addresses in"),
+        (VMALLOC_START + 4096, 4096, "no other area has"),
+    ],
+)
+def test_an_area_from_the_start_that_cannot_be_is_refused(
+    start: int, size_bytes: int, complaint: str
+) -> None:
+    space = VmallocSpace()
+    space.add_taken(VMALLOC_START, 8192, "somebody")
+    with pytest.raises(ConfigError, match=complaint):
+        space.add_taken(start, size_bytes, "other")
+    assert len(space.areas) == 1
+
+
+def test_what_was_purged_is_told_once_as_one_range() -> None:
+    space = VmallocSpace()
+    assert space.take_purged() is None
+    bases = [(space.get_vm_areas((0,), (UNIT,), UNIT) or ())[0] for _ in range(4)]
+    space.free_vm_areas((bases[1],))
+    space.purge()
+    space.free_vm_areas((bases[3],))
+    space.purge()
+    assert space.take_purged() == (bases[3], bases[1] + UNIT)
+    assert space.take_purged() is None
+    space.lazy_max_pages = 0
+    space.free_vm_areas((bases[0],))
+    assert space.take_purged() == (bases[0], bases[0] + UNIT)
+
+
+def test_a_purge_inside_a_request_is_told_too() -> None:
+    space = VmallocSpace(VMALLOC_START, VMALLOC_START + 3 * UNIT - 1)
+    first, second = (space.get_vm_areas((0,), (UNIT,), UNIT) for _ in range(2))
+    assert first and second
+    space.free_vm_areas(second)
+    assert space.get_vm_areas((0,), (UNIT,), UNIT) == second
+    assert space.take_purged() == (second[0], second[0] + UNIT)
+    space.free_vm_areas(first)
+    assert space.alloc_area(2 * UNIT - 8192, 4096, "vmalloc") == first[0]
+    assert space.take_purged() == (first[0], first[0] + UNIT)
+
+
+def test_version_grows_with_every_change_and_with_nothing_else() -> None:
+    space = VmallocSpace(lazy_max_pages=1 << 30)
+    seen = [space.version]
+    (base,) = space.get_vm_areas((0,), (UNIT,), UNIT) or ()
+    seen.append(space.version)
+    space.free_vm_areas((base,))
+    seen.append(space.version)
+    space.purge()
+    seen.append(space.version)
+    assert seen == sorted(seen) and len(dict.fromkeys(seen)) == 4
+    space.purge()
+    space.dump()
+    space.find_area(base)
+    space.next_base((0,), (UNIT,), UNIT)
+    assert space.version == seen[-1]
+
+
+def test_an_area_without_pages_of_its_own_is_dumped_as_it_always_was() -> None:
+    space = VmallocSpace()
+    space.get_vm_areas((0,), (UNIT,), UNIT)
+    start = space.alloc_area(8192, 4096, "vmalloc", nr_pages=2)
+    mapped = space.alloc_area(4096, 4096, "hpet_enable", kind="ioremap", phys=0xFED00000)
+    assert space.dump()["areas"] == [
+        (start, 12288, "vmalloc", "vmalloc", 2, 0),
+        (mapped, 8192, "ioremap", "hpet_enable", 0, 0xFED00000),
+        (0xFFFFE8FFFFC00000, UNIT, "vmalloc", "pcpu_get_vm_areas"),
+    ]
+    assert VmallocSpace.load(space.dump()).areas == space.areas
+
+
+def test_two_areas_taken_at_once_may_not_overlap() -> None:
+    space = VmallocSpace()
+    starts = (VMALLOC_START + 4096, VMALLOC_START)
+    assert space.take_at(starts, (4096, 8192)) is None
+    assert space.take_at(starts, (4096, 4096)) == starts
+    assert space.take_at((VMALLOC_START - 4096,), (4096,)) is None
+
+
+def test_ten_thousand_chunks_cost_a_few_looks_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: how often a search looks at a hole."""
+    looks = [0]
+    hole_from = AddressHoles.hole_from
+
+    def counted(holes: AddressHoles, address: int) -> tuple[int, int] | None:
+        looks[0] += 1
+        return hole_from(holes, address)
+
+    space = VmallocSpace(lazy_max_pages=1 << 30)
+    offsets, sizes = (0, 512 * MIB), (32768, 32768)
+    bases = [space.get_vm_areas(offsets, sizes, 4096) or () for _ in range(10_000)]
+    monkeypatch.setattr(AddressHoles, "hole_from", counted)
+    space.get_vm_areas(offsets, sizes, 4096)
+    for number in range(0, 10_000, 2):
+        space.free_vm_areas(bases[number])
+    space.purge()
+    for _ in range(5000):
+        space.get_vm_areas(offsets, sizes, 4096)
+    assert looks[0] < 10 * 5001
+    monkeypatch.undo()
+    space.check_invariants()
+
+
+@dataclass
+class SteppingSpace:
+    """The simple way: areas as a sorted list of (start, end), every search steps over all of them."""
+
+    start: int
+    end: int
+    areas: list[tuple[int, int]] = field(default_factory=list)
+    lazy: list[int] = field(default_factory=list)
+
+    def conflict(self, start: int, end: int) -> tuple[int, int] | None:
+        return next((area for area in self.areas if start < area[1] and area[0] < end), None)
+
+    def find_base(self, offsets: tuple[int, ...], sizes: tuple[int, ...], align: int) -> int | None:
+        last_end = max(map(sum, zip(offsets, sizes, strict=True)))
+        base = align_down(self.end, align) - last_end
+        while base >= align_up(self.start, align):
+            found = [
+                (area, offset, size)
+                for offset, size in zip(offsets, sizes, strict=True)
+                if (area := self.conflict(base + offset, base + offset + size))
+            ]
+            if not found:
+                return base
+            area, offset, size = found[0]
+            base = align_down(area[0], align) - size - offset
+        return None
+
+    def find_lowest(self, size_bytes: int, align: int) -> int | None:
+        candidate = align_up(self.start, align)
+        for start, end in self.areas:
+            if candidate + size_bytes <= start:
+                break
+            candidate = max(candidate, align_up(end, align))
+        return candidate if candidate + size_bytes <= self.end else None
+
+    def add(self, start: int, size_bytes: int) -> None:
+        self.areas = sorted([*self.areas, (start, start + size_bytes)])
+
+    def purge(self) -> None:
+        self.areas = [area for area in self.areas if area[0] not in self.lazy]
+        self.lazy = []
+
+
+sizes_of_areas = st.sampled_from([4096, 8192, 16384, 65536, 98304, 262144, 1 << 20])
+moves = st.lists(
+    st.one_of(
+        st.tuples(st.just("below"), sizes_of_areas, st.sampled_from([4096, 16384, 65536])),
+        st.tuples(st.just("chunk"), st.integers(1, 3), st.sampled_from([4096, 32768, 131072])),
+        st.tuples(st.just("free"), st.integers(0, 1 << 30), st.just(0)),
+        st.tuples(st.just("purge"), st.just(0), st.just(0)),
+    ),
+    min_size=20,
+    max_size=80,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves, st.sampled_from([1 << 22, 1 << 24, 1 << 40]))
+def test_every_place_is_the_one_that_stepping_over_all_areas_finds(
+    steps: list[tuple[str, int, int]], space_bytes: int
+) -> None:
+    end = VMALLOC_START + space_bytes - 1
+    space = VmallocSpace(VMALLOC_START, end, lazy_max_pages=1 << 40)
+    model = SteppingSpace(VMALLOC_START, end)
+    for what, first, second in steps:
+        if what == "below":
+            needed = first + 4096
+            expected = model.find_lowest(needed, second)
+            if expected is None and model.lazy:
+                model.purge()
+                expected = model.find_lowest(needed, second)
+            assert space.alloc_area(first, second, "test") == expected
+            if expected is not None:
+                model.add(expected, needed)
+        elif what == "chunk":
+            offsets = tuple(group * 3 * second for group in range(first))
+            sizes = (second,) * first
+            expected = model.find_base(offsets, sizes, second)
+            assert space.next_base(offsets, sizes, second) == expected
+            if expected is None and model.lazy:
+                model.purge()
+                expected = model.find_base(offsets, sizes, second)
+            got = space.get_vm_areas(offsets, sizes, second)
+            assert got == (None if expected is None else tuple(expected + off for off in offsets))
+            for start in got or ():
+                model.add(start, second)
+        elif what == "free" and (live := [a for a, _ in model.areas if a not in model.lazy]):
+            start = live[first % len(live)]
+            space.free_vm_areas((start,))
+            model.lazy.append(start)
+        elif what == "purge":
+            space.purge()
+            model.purge()
+    space.check_invariants()
+    assert [(area.start, area.end) for area in space.areas] == model.areas
+
+
 SMALL_START, SMALL_PAGES = 0x1_0000_0000, 64
 SMALL_END = SMALL_START + SMALL_PAGES * PAGE_SIZE_BYTES - 1
 
@@ -282,6 +517,28 @@ class VmallocAgainstPages(RuleBasedStateMachine):
             assert got == SMALL_START + expected * PAGE_SIZE_BYTES
             self.live[expected] = nr_pages
 
+    @rule(
+        first=st.integers(0, SMALL_PAGES),
+        nr_pages=st.integers(1, 3),
+        gap=st.integers(3, 9),
+        from_the_start=st.booleans(),
+    )
+    def take_these(self, first: int, nr_pages: int, gap: int, from_the_start: bool) -> None:
+        firsts = (first,) if from_the_start else (first, first + gap)
+        starts = tuple(SMALL_START + each * PAGE_SIZE_BYTES for each in firsts)
+        size_bytes = nr_pages * PAGE_SIZE_BYTES
+        is_free = all(self.is_free(each, nr_pages) for each in firsts)
+        if not from_the_start:
+            got = self.space.take_at(starts, (size_bytes,) * 2)
+            assert got == (starts if is_free else None)
+        elif is_free:
+            self.space.add_taken(starts[0], size_bytes, "test")
+        else:
+            with pytest.raises(ConfigError):
+                self.space.add_taken(starts[0], size_bytes, "test")
+        if is_free:
+            self.live.update(dict.fromkeys(firsts, nr_pages))
+
     @precondition(lambda self: self.live)
     @rule(data=st.data())
     def free(self, data: st.DataObject) -> None:
@@ -294,8 +551,15 @@ class VmallocAgainstPages(RuleBasedStateMachine):
 
     @rule()
     def purge(self) -> None:
+        self.space.take_purged()
         purged = [(area.start - SMALL_START) // PAGE_SIZE_BYTES for area in self.space.purge()]
         assert purged == sorted(self.lazy)
+        span = self.space.take_purged()
+        if purged:
+            end = purged[-1] + self.lazy[purged[-1]]
+            assert span == tuple(SMALL_START + at * PAGE_SIZE_BYTES for at in (purged[0], end))
+        else:
+            assert span is None
         self.lazy.clear()
 
     @rule()

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
+from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT
+from kernel_sim.percpu.backing_vm import flush_nothing
+from kernel_sim.primitives import run_undisturbed
 
 Build = Callable[..., Any]
+
+
+def nr_free(machine: Any) -> int:
+    """Return the pages that nobody has: in the zones, and on the lists of CPUs."""
+    return int(machine.pages.nr_free_pages + machine.pages.nr_list_pages)
 
 
 def full_kernel(small_kernel: Build, **options: Any) -> Any:
@@ -52,22 +60,24 @@ def test_only_the_pages_of_the_area_are_backed_each_on_its_cpus_node(small_kerne
 def test_the_nth_page_that_is_not_there_undoes_the_whole_populate(
     small_kernel: Build, first_chunk: str
 ) -> None:
-    """Fail request 0, 1, 2 … until the allocation gets through; 3 pages for each of 4 CPUs."""
-    for after in range(13):
+    """Fail request 0, 1, 2 … until the allocation gets through; 3 pages for each of 4 CPUs, then tables.
+
+    Tables that were there before the failure stay.
+    """
+    for after in range(12 + 4 * 3 + 1):
         kernel = full_kernel(small_kernel, first_chunk=first_chunk)
         machine = kernel.machine
-        free_pages = machine.pages.nr_free_pages
+        free_pages = nr_free(machine)
         tables = machine.space.nr_table_pages
         live = kernel.live_areas()
         kernel.knob("fail_pages", after)
         ptr = kernel.alloc(12288)
         kernel.check()
-        if after == 12:
-            assert ptr
+        if ptr:
+            assert after == 12 + machine.space.nr_table_pages - tables > 12
             break
-        assert ptr == 0
-        assert machine.pages.nr_free_pages == free_pages
-        assert machine.space.nr_table_pages == tables
+        assert nr_free(machine) + machine.space.nr_table_pages == free_pages + tables
+        assert machine.space.nr_table_pages == tables + max(after - 12, 0)
         assert kernel.live_areas() == live
         assert machine.percpu.chunks[1].populated == 0
         assert machine.kernel_log[-1] == (
@@ -76,6 +86,7 @@ def test_the_nth_page_that_is_not_there_undoes_the_whole_populate(
         kernel.knob("fail_pages", -1)
         assert kernel.alloc(12288)
         kernel.check()
+    assert ptr
 
 
 def test_the_nth_page_table_that_is_not_there_undoes_the_whole_populate(
@@ -84,13 +95,13 @@ def test_the_nth_page_table_that_is_not_there_undoes_the_whole_populate(
     for after in range(20):
         kernel = full_kernel(small_kernel)
         machine = kernel.machine
-        in_use = machine.pages.nr_free_pages + machine.space.nr_table_pages
+        in_use = nr_free(machine) + machine.space.nr_table_pages
         given = machine.space.alloc_table
         left = [after]
 
-        def rationed(node: int, given: Any = given, left: list[int] = left) -> int | None:
+        def rationed(node: int, cpu: int, given: Any = given, left: list[int] = left) -> int | None:
             left[0] -= 1
-            return given(node) if left[0] >= 0 else None
+            return given(node, cpu) if left[0] >= 0 else None
 
         machine.space.alloc_table = rationed
         ptr = kernel.alloc(12288)
@@ -98,7 +109,7 @@ def test_the_nth_page_table_that_is_not_there_undoes_the_whole_populate(
         if ptr:
             assert after > 0
             return
-        assert machine.pages.nr_free_pages + machine.space.nr_table_pages == in_use
+        assert nr_free(machine) + machine.space.nr_table_pages == in_use
         assert machine.percpu.chunks[1].populated == 0
         assert machine.kernel_log[-1][1].endswith("failed to populate")
     raise AssertionError("20 page tables are not enough for one chunk")
@@ -145,3 +156,125 @@ def test_depopulating_unmaps_every_unit(small_kernel: Build) -> None:
             virt = kernel.machine.percpu.backing.unit_page_addr(chunk, cpu, 0)
             assert kernel.machine.space.translate(virt) is None
     kernel.check()
+
+
+def noted_flushes(kernel: Any) -> list[tuple[int, int, int]]:
+    """Let the backing note its flushes instead of doing them."""
+    flushed: list[tuple[int, int, int]] = []
+
+    def flush(cpu: int, start: int, end: int) -> Any:
+        flushed.append((cpu, start, end))
+        return flush_nothing(cpu, start, end)
+
+    kernel.machine.percpu.backing.flush = flush
+    return flushed
+
+
+def test_with_nothing_to_flush_no_step_is_taken() -> None:
+    async def path() -> str:
+        await flush_nothing(0, 4096, 8192)
+        return "done"
+
+    with pytest.raises(StopIteration, match="done"):
+        path().send(None)
+
+
+def test_depopulated_pages_are_flushed_from_the_lowest_unit_to_the_highest(
+    small_kernel: Build,
+) -> None:
+    kernel = full_kernel(small_kernel)
+    kernel.alloc(12288)
+    machine = kernel.machine
+    backing, chunk = machine.percpu.backing, machine.percpu.chunks[1]
+    flushed = noted_flushes(kernel)
+    run_undisturbed(backing.pcpu_post_unmap_tlb_flush(2, chunk, 1, 3))
+    units = [backing.unit_page_addr(chunk, cpu, 0) for cpu in range(4)]
+    assert flushed == [(2, min(units) + 4096, max(units) + 3 * 4096)]
+
+
+def test_a_purge_of_vmalloc_space_is_flushed_by_whoever_caused_it(small_kernel: Build) -> None:
+    kernel = full_kernel(small_kernel)
+    kernel.machine.vmalloc.lazy_max_pages = 0
+    machine = kernel.machine
+    flushed = noted_flushes(kernel)
+    kernel.alloc(64)
+    chunk = machine.percpu.chunks[1]
+    lowest, sizes = min(chunk.data), machine.places.group_sizes
+    highest = max(start + size for start, size in zip(chunk.data, sizes, strict=True))
+    run_undisturbed(machine.percpu.backing.pcpu_destroy_chunk(3, chunk))
+    assert flushed == [(3, lowest, highest)]
+    assert machine.vmalloc.take_purged() is None
+
+
+def test_a_purge_for_want_of_a_hole_is_flushed_before_the_chunk_is_there(
+    small_kernel: Build,
+) -> None:
+    kernel = full_kernel(small_kernel)
+    machine = kernel.machine
+    backing, vmalloc = machine.percpu.backing, machine.vmalloc
+    kernel.alloc(64)
+    chunk = machine.percpu.chunks[1]
+    run_undisturbed(backing.pcpu_destroy_chunk(0, chunk))
+    space = vmalloc.end + 1 - vmalloc.start
+    vmalloc.add_taken(vmalloc.start, min(chunk.data) - vmalloc.start, "somebody")
+    flushed = noted_flushes(kernel)
+    assert space and run_undisturbed(backing.pcpu_create_chunk(1, GFP_KERNEL)) is not None
+    assert len(flushed) == 1 and flushed[0][0] == 1
+
+
+def test_a_failed_map_flushes_what_it_had_mapped(small_kernel: Build) -> None:
+    kernel = full_kernel(small_kernel)
+    flushed = noted_flushes(kernel)
+    kernel.machine.space.alloc_table = lambda node, cpu=0: None
+    assert kernel.alloc(12288, cpu=1) == 0
+    assert [cpu for cpu, _, _ in flushed] == [1]
+
+
+@pytest.mark.parametrize(("profile", "nodes"), [("plain", [0, 1]), ("modern", [1])])
+def test_page_tables_come_from_where_the_kernel_takes_them(
+    small_kernel: Build, monkeypatch: pytest.MonkeyPatch, profile: str, nodes: list[int]
+) -> None:
+    kernel = full_kernel(small_kernel)
+    machine = kernel.machine
+    asked: list[int] = []
+    map_page = type(machine.space).map_page
+
+    def noted(space: Any, **request: Any) -> bool:
+        asked.append(request["node"])
+        return map_page(space, **request)
+
+    monkeypatch.setattr(machine.pages, "profile", profile)
+    monkeypatch.setattr(type(machine.space), "map_page", noted)
+    backing = machine.percpu.backing
+    chunk = run_undisturbed(backing.pcpu_create_chunk(2, GFP_KERNEL))
+    pfns = [machine.pages.zones[0].buddy.alloc(0) for _ in range(4)]
+    assert run_undisturbed(backing.pcpu_map_pages(2, chunk, pfns, 0, 1))
+    assert list(dict.fromkeys(asked)) == nodes
+
+
+def test_the_page_allocator_learns_which_cpu_asks_and_what_for(
+    small_kernel: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = full_kernel(small_kernel)
+    pages = kernel.machine.pages
+    asked: list[tuple[int, str]] = []
+    given: list[int] = []
+    alloc_pages, free_pages = type(pages).alloc_pages, type(pages).free_pages
+
+    def noted_alloc(self: Any, **request: Any) -> int | None:
+        if request.get("injectable"):
+            asked.append((request["cpu"], request["caller"]))
+        return alloc_pages(self, **request)
+
+    def noted_free(self: Any, pfn: int, order: int, cpu: int = 0) -> None:
+        given.append(cpu)
+        free_pages(self, pfn, order, cpu)
+
+    monkeypatch.setattr(type(pages), "alloc_pages", noted_alloc)
+    monkeypatch.setattr(type(pages), "free_pages", noted_free)
+    kernel.alloc(4096, cpu=3)
+    assert asked[:4] == [(3, "pcpu_alloc_pages")] * 4
+    chunk = kernel.machine.percpu.chunks[1]
+    backing = kernel.machine.percpu.backing
+    run_undisturbed(backing.pcpu_depopulate_chunk(2, chunk, 0, 1))
+    assert given == [2] * 4

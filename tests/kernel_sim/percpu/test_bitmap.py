@@ -220,11 +220,11 @@ def test_a_failed_populate_frees_the_area_and_keeps_the_chunk(small_kernel: Buil
     kernel = small_kernel(mode="scripted")
     kernel.use_up_ready_space()
     before = kernel.live_areas()
-    free_pages = kernel.machine.pages.nr_free_pages
+    free_pages = kernel.nr_unused_pages()
     kernel.knob("fail_pages", 2)
     assert kernel.alloc(4096) == 0
     assert kernel.live_areas() == before
-    assert kernel.machine.pages.nr_free_pages == free_pages
+    assert kernel.nr_unused_pages() == free_pages
     assert list(kernel.machine.percpu.chunks) == [RESERVED, 0, 1]
     assert percpu_lines(kernel)[-1] == (
         "percpu: allocation failed, size=4096 align=8 atomic=0, failed to populate"

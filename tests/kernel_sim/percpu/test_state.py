@@ -99,7 +99,10 @@ def test_the_allocator_survives_the_way_out_and_in(small_kernel: Callable[..., A
 def test_every_plain_field_of_the_allocator_is_in_the_dump() -> None:
     from kernel_sim.percpu.bitmap import BitmapPercpu
 
-    fixed = ("host", "backing", "nr_possible_cpus", "unit_size_bytes", "base_addr")
+    fixed = (
+        "host", "backing", "nr_possible_cpus", "unit_size_bytes", "base_addr", "word_bytes",
+        "percpu_start", "address_mask",
+    )  # fmt: skip
     otherwise = (
         "slots", "chunks", "chunk_bases", "chunk_by_base", "lock", "mutex", "statistics",
     )  # fmt: skip

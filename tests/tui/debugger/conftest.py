@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from kernel_sim.config import MachineConfig
+from snapshots.opening import open_any
 from tui.debugger.console import execute
 from tui.debugger.output import Output
 from tui.debugger.session import Session
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "machines"
+OBJECTS = Path(__file__).parents[2] / "modules" / "objects"
 FIRST_PTR = 0x37000  # of the first dynamic allocation on this machine
 
 
@@ -28,6 +30,12 @@ def boot_example() -> Callable[[str], Session]:
         return Session.boot(config)
 
     return booted
+
+
+@pytest.fixture(scope="session")
+def demo() -> Session:
+    """Return the demo at its end; for tests that only look."""
+    return _opened_demo()
 
 
 @pytest.fixture
@@ -52,6 +60,13 @@ def tell(session: Session) -> Callable[[str], Output]:
 def busy(session: Session, tell: Callable[..., Output]) -> Session:
     """Return the session after four allocations, of which one is freed again and one made a chunk."""
     tell("alloc 0 64", "alloc 1 100", "alloc 2 32000", "alloc 3 8", f"free 0 {FIRST_PTR:#x}")
+    return session
+
+
+def _opened_demo() -> Session:
+    opened = open_any(EXAMPLES.parent / "demo.kms")
+    session = Session(opened.timeline)
+    session.go_now(session.end_step)
     return session
 
 

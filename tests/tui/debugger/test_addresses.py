@@ -56,3 +56,21 @@ def test_a_percpu_pointer_at_a_cpu_is_that_cpus_copy(session: Session) -> None:
 def test_what_is_no_address_is_refused_with_what_was_expected(session: Session, text: str) -> None:
     with pytest.raises(CommandError, match="expected"):
         parse_address(session.machine, text)
+
+
+def test_a_symbol_of_a_static_variable_is_a_percpu_pointer(demo: Session) -> None:
+    kind, value = parse_address(demo.machine, "runqueues+8")
+    assert kind == PERCPU and value == demo.machine.symbols["runqueues"] + 8
+
+
+def test_an_address_of_i386_has_32_bits_and_a_physical_one_more(boot_example) -> None:
+    machine = boot_example("i386-highmem").machine
+    assert parse_address(machine, "phys:0x100000000") == (PHYSICAL, 1 << 32)
+    with pytest.raises(CommandError, match="0xffffffff at most"):
+        parse_address(machine, "0x100000000")
+    pointer = machine.symbols["__per_cpu_start"]
+    kind, copy = parse_address(machine, "__per_cpu_start@1")
+    assert (kind, copy) == (
+        VIRTUAL,
+        machine.percpu.addr_of(pointer) + machine.places.unit_offsets[1],
+    )

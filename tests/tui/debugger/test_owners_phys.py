@@ -41,6 +41,8 @@ def test_a_page_is_free_allocated_or_set_aside(session: Session) -> None:
     assert pfn is not None
     assert owner_of_physical(session, pfn << PAGE_SHIFT).kind == "allocated"
     pages.free_pages(pfn, 0)
+    assert owner_of_physical(session, pfn << PAGE_SHIFT).kind == "page list"
+    pages.drain_all()
     assert owner_of_physical(session, pfn << PAGE_SHIFT).kind == "free"
     pages.reserve_at(pfn << PAGE_SHIFT, pfn + 1 << PAGE_SHIFT)
     owner = owner_of_physical(session, pfn << PAGE_SHIFT)

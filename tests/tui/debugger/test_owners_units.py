@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
-from tests.tui.debugger.conftest import unit_start
+from tests.tui.debugger.conftest import OBJECTS, unit_start
 from tui.debugger.owners import whatis
-from tui.debugger.owners_units import nearest_symbol, owner_in_unit, unit_owner
+from tui.debugger.owners_units import owner_in_unit, unit_owner
 from tui.debugger.session import Session
 
 
@@ -46,9 +46,17 @@ def test_a_byte_inside_an_area_is_told_with_the_area_around_it(busy: Session) ->
     )
 
 
-def test_the_nearest_symbol_is_the_last_one_at_or_before_an_address(session: Session) -> None:
-    machine = session.machine
-    at = machine.symbol("__per_cpu_offset")
-    assert nearest_symbol(machine, at) == "__per_cpu_offset"
-    assert nearest_symbol(machine, at + 24) == "__per_cpu_offset+0x18"
-    assert nearest_symbol(machine, 0) == ""
+def test_a_module_and_its_variable_are_named_with_an_area(session: Session, tell) -> None:
+    tell(f"insmod {OBJECTS / 'plain-x86-64.o'} 'init: a = pcpu_alloc 64 8'")
+    ptr = session.machine.modules.modules[0].variables["a"]
+    for cpu in session.machine.cpus:
+        owner = whatis(session, f"percpu:{ptr:#x}@{cpu}")
+        assert owner.cpu == cpu and owner.summary.endswith("*a of module plain_x86_64")
+        assert dict(owner.facts)["module"] == "plain_x86_64"
+
+
+def test_a_static_variable_of_a_real_kernel_is_named_in_every_unit(demo: Session) -> None:
+    for cpu in demo.machine.cpus:
+        owner = whatis(demo, f"runqueues+16@{cpu}")
+        assert (owner.kind, owner.cpu) == ("static", cpu)
+        assert dict(owner.facts)["symbol"] == "runqueues+0x10"

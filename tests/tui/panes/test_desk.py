@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tui.debugger.session import Session
+from tui.panes.listings import BENEATH
 
 Hand = Callable[..., object]
 NARROW, WIDE = (80, 24), (120, 40)
@@ -54,3 +55,21 @@ async def test_z_gives_a_pane_the_whole_desk_and_escape_takes_it_back(
         await pilot.press("escape")
         await pilot.pause()
         assert all(pane.display for pane in app.desk.panes.values())
+
+
+async def test_b_turns_through_the_machine_beneath_and_stays_there(
+    recorded: Session, screen: Hand
+) -> None:
+    async with screen(recorded, NARROW, at=1000) as (app, pilot):
+        seen = []
+        for _ in BENEATH:
+            await pilot.press("b")
+            await pilot.pause()
+            seen.append(app.desk.drawer.listing_name)
+        assert seen == list(BENEATH)
+        await pilot.press("B")
+        await pilot.pause()
+        assert app.desk.drawer.listing_name == BENEATH[-2]
+        await pilot.press("5", "b")
+        await pilot.pause()
+        assert app.desk.drawer.listing_name == BENEATH[-2]

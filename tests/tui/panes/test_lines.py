@@ -32,3 +32,27 @@ def test_a_text_is_broken_between_words(
     text: str, width: int, nr_lines: int, lines: list[str]
 ) -> None:
     assert broken(text, width, nr_lines) == lines
+
+
+async def test_tabs_stand_closer_where_the_last_one_would_be_cut_off(
+    recorded: Session, screen: Hand
+) -> None:
+    async with screen(recorded, (80, 24), at=1000) as (app, pilot):
+        app.open_listing("pagetables")
+        await pilot.pause()
+        text = app.tab_line.render_line(0).text
+        assert "9 pagetables" in text and len(text) == 80
+        await pilot.click("#tabs", offset=(text.index("5 chunks") + 3, 0))
+        await pilot.pause()
+        assert app.desk.drawer.listing_name == "chunks"
+
+
+async def test_the_status_line_tells_a_page_fault_in_one_sentence(
+    faulted: Session, screen: Hand
+) -> None:
+    async with screen(faulted) as (app, _):
+        assert app.status.kind == "error"
+        assert app.status.text == (
+            "page fault on cpu 1: write to 0xffffc90000005000 (not present), "
+            "in a vmalloc area of vmalloc, its guard page"
+        )

@@ -35,11 +35,13 @@ FLAGS = ("atomic", "reserved", LATER)
 NEVER = "never"
 
 
-async def _do(seat: Seat, cpu: int, do: str, *args: Arg, later: bool = False) -> Output | object:
+async def act(seat: Seat, cpu: int, do: str, *args: Arg, later: bool = False) -> Output | object:
     """Give an input and, unless it is for later, run; returns its result, or what went wrong."""
     session = seat.session
     if session.machine.fault is not None:
-        raise CommandError("the machine has stopped at a fault; go back before it to act")
+        raise CommandError(
+            "the machine has stopped at a fault (see fault); go back before it to act"
+        )
     remarks = _branch_remark(session)
     if later:
         session.give(cpu, do, *args)
@@ -56,9 +58,11 @@ def _branch_remark(session: Session) -> tuple[str, ...]:
     return (f"a branch begins at step {session.step}; what came after is kept",)
 
 
-def _told(seat: Seat, text: str) -> Output:
+def told(seat: Seat, text: str, *remarks: str) -> Output:
+    """Return an answer in words: what came of a call, then what else is to say."""
     session = seat.session
-    return Output((text, f"step {session.step} of {session.end_step}"), where(session, text).table)
+    lines = (text, *remarks, f"step {session.step} of {session.end_step}")
+    return Output(lines, where(session, text, *remarks).table)
 
 
 async def alloc(seat: Seat, cpu: int, size: int, *words: Value) -> Output:
@@ -68,37 +72,37 @@ async def alloc(seat: Seat, cpu: int, size: int, *words: Value) -> Output:
         raise CommandError(f"alloc: {numbers[1]} is a second alignment")
     gfp = GFP_ATOMIC if "atomic" in words else GFP_KERNEL
     align = numbers[0] if numbers else ALIGN_DEFAULT
-    result = await _do(
+    result = await act(
         seat, cpu, "pcpu_alloc", size, align, "reserved" in words, gfp, CALL_SITE,
         later=LATER in words,
     )  # fmt: skip
     if isinstance(result, Output):
         return result
     if result is None:
-        return _told(seat, f"pcpu_alloc on cpu {cpu} has not ended: see stack {cpu}")
-    return _told(seat, f"ptr {result:#x}" if result else f"no room for {size} bytes: ptr 0")
+        return told(seat, f"pcpu_alloc on cpu {cpu} has not ended: see stack {cpu}")
+    return told(seat, f"ptr {result:#x}" if result else f"no room for {size} bytes: ptr 0")
 
 
 async def free(seat: Seat, cpu: int, ptr: int, *words: str) -> Output:
     """Give per-CPU memory back."""
-    result = await _do(seat, cpu, "free_percpu", ptr, later=LATER in words)
-    return result if isinstance(result, Output) else _told(seat, f"freed {ptr:#x}")
+    result = await act(seat, cpu, "free_percpu", ptr, later=LATER in words)
+    return result if isinstance(result, Output) else told(seat, f"freed {ptr:#x}")
 
 
 async def read(seat: Seat, cpu: int, ptr: int, size: int = WORD_BYTES) -> Output:
     """Let a CPU read its copy of a variable."""
-    result = await _do(seat, cpu, "this_cpu_read", ptr, _word_size(size))
+    result = await act(seat, cpu, "this_cpu_read", ptr, _word_size(size))
     if isinstance(result, Output):
         return result
-    return _told(seat, f"cpu {cpu} reads {result:#x} at {ptr:#x}")
+    return told(seat, f"cpu {cpu} reads {result:#x} at {ptr:#x}")
 
 
 async def write(seat: Seat, cpu: int, ptr: int, value: int, size: int = WORD_BYTES) -> Output:
     """Let a CPU write its copy of a variable."""
-    result = await _do(seat, cpu, "this_cpu_write", ptr, value, _word_size(size))
+    result = await act(seat, cpu, "this_cpu_write", ptr, value, _word_size(size))
     if isinstance(result, Output):
         return result
-    return _told(seat, f"cpu {cpu} wrote {value:#x} at {ptr:#x}")
+    return told(seat, f"cpu {cpu} wrote {value:#x} at {ptr:#x}")
 
 
 def _word_size(size: int) -> int:
@@ -117,27 +121,27 @@ async def run(seat: Seat, count: int | None = None) -> Output:
 
 async def kworker(seat: Seat, cpu: int) -> Output:
     """Let the kworker of a CPU do the balance work, asked for or not."""
-    result = await _do(seat, cpu, "kworker")
+    result = await act(seat, cpu, "kworker")
     return result if isinstance(result, Output) else where(seat.session)
 
 
 async def fail_pages(seat: Seat, after: Value) -> Output:
     """Let page allocations fail after so many more."""
     number = -1 if after == NEVER else after
-    result = await _do(seat, _first_cpu(seat), "fail_pages", number)
-    told = "pages never fail" if after == NEVER else f"pages fail after {after} more"
-    return result if isinstance(result, Output) else _told(seat, told)
+    result = await act(seat, _first_cpu(seat), "fail_pages", number)
+    remark = "pages never fail" if after == NEVER else f"pages fail after {after} more"
+    return result if isinstance(result, Output) else told(seat, remark)
 
 
 async def purge(seat: Seat) -> Output:
     """Flush lazily freed vmalloc areas."""
-    result = await _do(seat, _first_cpu(seat), "purge_vmap")
-    return result if isinstance(result, Output) else _told(seat, "lazily freed areas are free now")
+    result = await act(seat, _first_cpu(seat), "purge_vmap")
+    return result if isinstance(result, Output) else told(seat, "lazily freed areas are free now")
 
 
 async def park(seat: Seat, cpu: int, nr_lock_waits: int = 1) -> Output:
     """Run one CPU until its call has asked for a lock that often, and hold it there."""
-    await _do(seat, cpu, "run_to_lock", nr_lock_waits, later=True)
+    await act(seat, cpu, "run_to_lock", nr_lock_waits, later=True)
     await seat.session.run(1)
     call = seat.session.machine.cpus[cpu].current
     parked = call is not None and call.parked
@@ -146,12 +150,12 @@ async def park(seat: Seat, cpu: int, nr_lock_waits: int = 1) -> Output:
 
 async def unpark(seat: Seat, cpu: int) -> Output:
     """Let a parked call go on."""
-    result = await _do(seat, cpu, "unpark")
+    result = await act(seat, cpu, "unpark")
     return result if isinstance(result, Output) else where(seat.session)
 
 
 def _first_cpu(seat: Seat) -> int:
-    return seat.session.machine.topology.online[0]
+    return seat.session.machine.online_cpus()[0]
 
 
 def _number_or(*choices: str) -> Kind:

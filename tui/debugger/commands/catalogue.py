@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from tui.debugger.commands import acting, files, looking, stepping
+from tui.debugger.commands import acting, beneath, files, looking, machine_parts, stepping
 from tui.debugger.commands.registry import Argument, Command, Kind, Seat, Value, find_command
 from tui.debugger.output import Output
 from tui.debugger.session import Session
 from tui.debugger.table import Column, Table
 
-GROUPS = (stepping.GROUP, looking.GROUP, looking.WHY, acting.GROUP, files.GROUP)
+GROUPS = (
+    stepping.GROUP, looking.GROUP, looking.BENEATH, looking.WHY, acting.GROUP, beneath.GROUP,
+    machine_parts.GROUP, files.GROUP,
+)  # fmt: skip
 COLUMNS = (Column("command"), Column("aliases"), Column("help"), Column("group"))
 
 
@@ -49,7 +52,8 @@ HELP = Command(
     "all commands, or one", show_help,
 )  # fmt: skip
 ALL: tuple[Command, ...] = (
-    *stepping.COMMANDS, *looking.COMMANDS, *acting.COMMANDS, *files.COMMANDS, HELP,
+    *stepping.COMMANDS, *looking.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
+    *beneath.COMMANDS, *machine_parts.COMMANDS, *files.COMMANDS, HELP,
 )  # fmt: skip
 REGISTRY: dict[str, Command] = {
     name: command for command in ALL for name in (command.name, *command.aliases)

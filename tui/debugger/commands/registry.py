@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from kernel_sim.topology import format_cpu_list
 from tui.debugger.addresses import PERCPU, PHYSICAL, VIRTUAL, parse_address, parse_number
 from tui.debugger.chunk_names import chunk_by_text
 from tui.debugger.errors import CommandError
@@ -135,7 +136,10 @@ def _read_cpu(session: Session, word: str) -> int:
 def _read_online_cpu(session: Session, word: str) -> int:
     cpu = _read_cpu(session, word)
     if not session.machine.cpus[cpu].online:
-        raise CommandError(f"CPU {cpu} is not online: nothing can run there")
+        online = format_cpu_list(session.machine.online_cpus())
+        raise CommandError(
+            f"CPU {cpu} is not online: nothing can run there; online: {online}, see hotplug"
+        )
     return cpu
 
 
@@ -178,7 +182,7 @@ def _offer_cpus(session: Session) -> Iterable[str]:
 
 
 def _offer_online_cpus(session: Session) -> Iterable[str]:
-    return (str(cpu) for cpu in session.machine.topology.online)
+    return (str(cpu) for cpu in session.machine.online_cpus())
 
 
 def _offer_chunks(session: Session) -> Iterable[str]:
@@ -186,7 +190,19 @@ def _offer_chunks(session: Session) -> Iterable[str]:
 
 
 def _offer_symbols(session: Session) -> Iterable[str]:
-    return ("percpu:", "phys:", *session.machine.symbols)
+    names = (symbol.name for each in session.machine.modules.modules for symbol in each.symbols)
+    return ("percpu:", "phys:", *session.machine.symbols, *names)
+
+
+def _read_module(session: Session, word: str) -> str:
+    names = [module.name for module in session.machine.modules.modules]
+    if word not in names:
+        raise CommandError(f"there is no module {word!r}; there are: {' '.join(names) or 'none'}")
+    return word
+
+
+def _offer_modules(session: Session) -> Iterable[str]:
+    return (module.name for module in session.machine.modules.modules)
 
 
 NUMBER = Kind(_read_number)
@@ -196,6 +212,7 @@ CHUNK = Kind(_read_chunk, _offer_chunks)
 PTR = Kind(_read_ptr, _offer_symbols)
 ADDRESS = Kind(_read_virtual, _offer_symbols)
 OWNED = Kind(_read_owned, _offer_symbols)
+MODULE = Kind(_read_module, _offer_modules)
 TEXT = Kind(_read_text)
 POSITION = Kind(lambda session, word: session.position(word), _offer_positions)
 

@@ -25,6 +25,7 @@ from tui.debugger.output import Output
 from tui.debugger.session import Session
 from tui.debugger.table import Cell, Table
 from tui.debugger.views.events import COLUMNS, event_row
+from tui.debugger.views.fault import fault_lines
 
 GROUP = "stepping"
 MARK_OF_WORD = {"create": "c", "destroy": "d", "fail": "f"}
@@ -41,6 +42,15 @@ SHORT_EVENTS = {
     "queue": "workqueue_queue_work",
     "work": "workqueue_execute_start",
     "console": "console",
+    "page-alloc": "mm_page_alloc",
+    "page-free": "mm_page_free",
+    "kmalloc": "kmalloc",
+    "kfree": "kfree",
+    "flush": "tlb_flush",
+    "fault": "page_fault_kernel",
+    "cpuhp": "cpuhp_enter",
+    "insmod": "module_load",
+    "rmmod": "module_free",
 }
 
 
@@ -51,18 +61,14 @@ def where(session: Session, *remarks: str) -> Output:
     while number >= 0 and session.event(number).step == session.step:
         rows.insert(0, event_row(session, number))
         number -= 1
-    fault = session.machine.fault
-    notes = list(remarks)
-    if fault is not None:
-        notes.append(f"the machine stopped: {fault.reason}")
-        notes.append(f"  on cpu {fault.cpu} in {' < '.join(fault.frames)}")
+    notes = [*remarks, *fault_lines(session)]
     title = f"step {session.step} of {session.end_step} ({session.percent}%)"
     lines = [title]
     for _, event_number, _, cpu, name, line, task, fields in rows:
         source = f" [{task or ''} line {line}]".replace("[ ", "[") if line else ""
         lines.append(f"  #{event_number} cpu {cpu} {name}: {fields}{source}")
     table = Table(title, COLUMNS, tuple(rows), tuple(notes))
-    return Output((*lines, *notes), table, ok=fault is None)
+    return Output((*lines, *notes), table, ok=session.machine.fault is None)
 
 
 async def _move(seat: Seat, step: int | None, edge: int, remark: str) -> Output:

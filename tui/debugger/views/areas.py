@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from tui.debugger.areas import birth_facts
 from tui.debugger.chunk_names import chunk_by_number, chunk_name
@@ -23,12 +22,11 @@ COLUMNS = (
 def areas_view(session: Session, chunk: int) -> Table:
     """Return a row for every live area. Raises CommandError: no such chunk."""
     there = chunk_by_number(session.machine, chunk)
-    base_addr = session.machine.percpu.base_addr
     rows: list[tuple[Cell, ...]] = []
     for bit, nr_bits in there.areas():
         offset, size = bit * MIN_ALLOC_BYTES, nr_bits * MIN_ALLOC_BYTES
         born = dict(birth_facts(session, there.base_addr, offset))
-        ptr = there.base_addr + offset - base_addr & ADDRESS_MASK
+        ptr = session.machine.percpu.ptr_of(there.base_addr + offset)
         rows.append(
             (
                 offset,

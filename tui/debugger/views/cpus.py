@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from kernel_sim.boot import OFFSET_BYTES
 from kernel_sim.cpu import Cpu
 from tui.debugger.chunk_names import chunk_by_number, chunk_name
 from tui.debugger.memory import word_at
 from tui.debugger.session import Session
 from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
+from tui.debugger.views.hotplug import NAME_OF, state_of
 
-COLUMNS = (
-    Column("cpu", DEC),
-    Column("node", DEC),
-    Column("online", FLAG),
-    Column("gs_base", HEX, "base register: what a CPU adds to a __percpu pointer"),
-    Column("per_cpu_offset", HEX, "its entry of __per_cpu_offset[], read from simulated memory"),
-    Column("unit_offset", HEX, "its unit's distance from the chunk's base"),
-    Column("unit_base", HEX, "its unit in the chunk that the title names"),
-    Column("call", help="the call under way"),
-    Column("context", help="task, irq or kworker"),
-    Column("waits_for", help="the lock it asked for and who holds it"),
-    Column("pending", DEC, "calls that wait for this CPU"),
-    Column("stack", help="kernel functions, innermost first"),
-)
+OFFLINE = "(offline)"
+
+
+def _columns(base_register: str) -> tuple[Column, ...]:
+    return (
+        Column("cpu", DEC),
+        Column("node", DEC),
+        Column("online", FLAG),
+        Column("state", help="the last step of hotplug that it did"),
+        Column(
+            f"{base_register}_base", HEX, "base register: what a CPU adds to a __percpu pointer"
+        ),
+        Column(
+            "per_cpu_offset", HEX, "its entry of __per_cpu_offset[], read from simulated memory"
+        ),
+        Column("unit_offset", HEX, "its unit's distance from the chunk's base"),
+        Column("unit_base", HEX, "its unit in the chunk that the title names"),
+        Column("call", help="the call under way; (offline) where none can be"),
+        Column("context", help="task, irq, kworker, kthread or stopper"),
+        Column("waits_for", help="the lock it asked for and who holds it"),
+        Column("pending", DEC, "calls and interrupts that wait for this CPU"),
+        Column("stack", help="kernel functions, innermost first"),
+    )
 
 
 def cpus_view(session: Session, chunk: int = 0) -> Table:
@@ -36,20 +45,26 @@ def cpus_view(session: Session, chunk: int = 0) -> Table:
             number,
             cpu.node,
             cpu.online,
+            _state_text(cpu),
             cpu.gs_base,
-            word_at(machine, table + number * OFFSET_BYTES),
+            word_at(machine, table + number * machine.arch.word_bytes),
             offsets[number],
-            base_addr + offsets[number],
-            cpu.current.name if cpu.current else None,
+            base_addr + offsets[number] & machine.arch.address_mask,
+            cpu.current.name if cpu.current else None if cpu.online else OFFLINE,
             cpu.current.context if cpu.current else None,
             waits_for(cpu),
-            len(cpu.pending),
+            len(cpu.pending) + len(cpu.interrupts),
             " < ".join(frame for call in reversed(cpu.stack) for frame in call.frames()),
         )
         for number, cpu in machine.cpus.items()
     ]
     title = f"{len(rows)} CPUs at step {session.step}, unit_base in {chunk_name(chunk)}"
-    return Table(title, COLUMNS, tuple(rows))
+    return Table(title, _columns(machine.arch.base_register), tuple(rows))
+
+
+def _state_text(cpu: Cpu) -> str:
+    state = state_of(cpu.hotplug_state, cpu.online)
+    return f"{state} {NAME_OF.get(state, '')}".rstrip()
 
 
 def waits_for(cpu: Cpu) -> str | None:

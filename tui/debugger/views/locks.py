@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kernel_sim.machine import Machine
+from kernel_sim.primitives import Lock
 from tui.debugger.session import Session
 from tui.debugger.table import DEC, Cell, Column, Table
 
@@ -13,11 +15,23 @@ COLUMNS = (
 )
 
 
+def _locks(machine: Machine) -> tuple[Lock, ...]:
+    """Return the locks that are always there, and those that a load under way has others wait for."""
+    return (
+        machine.percpu.mutex,
+        machine.percpu.lock,
+        machine.modules.mutex,
+        machine.cpu_add_remove_lock,
+        machine.cpu_hotplug_lock,
+        *machine.modules.loading.values(),
+    )
+
+
 def locks_view(session: Session) -> Table:
-    """Return a row for every lock of the allocator."""
+    """Return a row for every lock of the kernel."""
     machine = session.machine
     rows: list[tuple[Cell, ...]] = []
-    for lock in (machine.percpu.mutex, machine.percpu.lock):
+    for lock in _locks(machine):
         waiters = [
             str(number)
             for number, cpu in machine.cpus.items()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
-from kernel_sim.percpu.bitmap import ADDRESS_MASK
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import BLOCK_BITS, MIN_ALLOC_BYTES
 from tui.debugger.areas import area_around, birth_facts
 from tui.debugger.births import FirstAreas
 from tui.debugger.chunk_names import slot_name
+from tui.debugger.symbols import module_variable_at, percpu_symbol_at
 from tui.debugger.views.chunk_map import Place, unit_origin
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def address_of(machine: Machine, number: int, at_bytes: int, cpu: int) -> int | 
     if chunk is None:
         return None
     start = chunk.base_addr - unit_origin(machine, chunk)
-    return start + at_bytes + machine.places.unit_offsets[cpu] & ADDRESS_MASK
+    return start + at_bytes + machine.places.unit_offsets[cpu] & machine.arch.address_mask
 
 
 def object_span(machine: Machine, place: Place) -> tuple[int, int] | None:
@@ -131,7 +131,7 @@ def _beside(machine: Machine, chunk: Chunk, place: Place, off: int) -> str:
     at = place.start_bytes
     static = machine.alloc_info.static_size_bytes
     if at < static:
-        return f"static +{at:#x}  the kernel's own variables  {_symbol(machine, at)}"
+        return f"static +{at:#x}  the kernel's own variables  {percpu_symbol_at(machine, at)}"
     if at < machine.percpu.first_end:
         other = next(
             (each for each in BOOT_NAMES if each != chunk.number and each in machine.percpu.chunks),
@@ -139,15 +139,6 @@ def _beside(machine: Machine, chunk: Chunk, place: Place, off: int) -> str:
         )
         return f"unit +{at:#x}  served by the {name_of(other)}" if other is not None else "hidden"
     return f"unit +{at:#x}  nobody's: given back to the page allocator at boot"
-
-
-def _symbol(machine: Machine, at: int) -> str:
-    static = machine.alloc_info.static_size_bytes
-    near = [(addr, name) for name, addr in machine.symbols.items() if addr <= at < static]
-    if not near:
-        return ""
-    addr, name = max(near)
-    return f"{name}+{at - addr:#x}" if at > addr else name
 
 
 def _pages_text(chunk: Chunk, off: int, size_bytes: int) -> str:
@@ -169,10 +160,13 @@ def _free_text(chunk: Chunk, off: int, page: int) -> str:
 
 
 def _area_text(session: Session, chunk: Chunk, off: int, size_bytes: int) -> str:
-    ptr = chunk.base_addr + off - session.machine.percpu.base_addr & ADDRESS_MASK
+    ptr = session.machine.percpu.ptr_of(chunk.base_addr + off)
     facts = dict(birth_facts(session, chunk.base_addr, off))
     site, born = facts.get("call_site"), facts.get("born_step")
     text = f"{name_of(chunk.number)} +{off:#x}  {size_bytes} B  ptr {ptr:#x}  {site}"
+    module = module_variable_at(session.machine, ptr)
+    if module is not None:
+        text += f" of module {module[0].name}"
     if "task" in facts:
         text += f"  {facts['task']}"
     if born is not None:

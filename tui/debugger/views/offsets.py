@@ -31,7 +31,10 @@ def offsets_view(session: Session) -> Table:
             machine.topology.node_of_cpu[cpu],
             unit_map[cpu],
             offsets[cpu],
-            *(chunk.base_addr + offsets[cpu] for chunk in chunks.values()),
+            *(
+                chunk.base_addr + offsets[cpu] & machine.arch.address_mask
+                for chunk in chunks.values()
+            ),
         )
         for cpu in machine.places.cpus
     ]

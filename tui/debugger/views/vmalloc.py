@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT
+from kernel_sim.mm.vmalloc import VmallocSpace
 from tui.debugger.session import Session
 from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
 
 COLUMNS = (
     Column("start", HEX),
     Column("end", HEX),
-    Column("nr_pages", DEC),
+    Column("nr_pages", DEC, "pages of address space, guard page included"),
+    Column("space", help="vmalloc, or modules where that is another"),
+    Column("backed", DEC, "pages that belong to the area itself"),
     Column("kind"),
     Column("caller", help="kernel function that took it"),
     Column("chunk", DEC, "chunk that lives in it"),
@@ -18,8 +22,15 @@ COLUMNS = (
 )
 
 
+def _spaces(machine: Machine) -> tuple[tuple[str, VmallocSpace], ...]:
+    """Return the spaces that areas are taken from; on i386 they are one."""
+    if machine.module_space is machine.vmalloc:
+        return (("vmalloc", machine.vmalloc),)
+    return (("vmalloc", machine.vmalloc), ("modules", machine.module_space))
+
+
 def vmalloc_view(session: Session) -> Table:
-    """Return a row for every area."""
+    """Return a row for every area, modules' areas last."""
     machine = session.machine
     space = machine.vmalloc
     tenants = {
@@ -33,14 +44,17 @@ def vmalloc_view(session: Session) -> Table:
             area.start,
             area.end,
             area.size_bytes >> PAGE_SHIFT,
+            name,
+            area.nr_pages or None,
             area.kind,
             area.caller,
             *tenants.get(area.start, (None, None)),
             area.start in space.lazy,
         )
+        for name, space in _spaces(machine)
         for area in space.areas
     )
     lazy = f"{space.nr_lazy_pages} pages lazily freed, purged beyond {space.lazy_max_pages}"
     where = f"{space.start:#x} to {space.end:#x}"
-    title = f"{len(rows)} areas in vmalloc space {where} at step {session.step}"
+    title = f"{len(rows)} areas, vmalloc space {where}, at step {session.step}"
     return Table(title, COLUMNS, rows, (lazy,))

@@ -26,3 +26,8 @@ def test_cpus_shows_call_stack_and_what_it_waits_for(session: Session, tell) -> 
     table = cpus_view(session)
     assert column(table, "call") == ["pcpu_alloc", "pcpu_alloc", None, None]
     assert column(table, "waits_for")[1] == "pcpu_alloc_mutex, held by cpu 0"
+
+
+def test_the_base_register_is_named_as_the_architecture_has_it(boot_example) -> None:
+    session = boot_example("i386-highmem")
+    assert column(cpus_view(session), "per_cpu_offset") == column(cpus_view(session), "fs_base")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from tests.tui.debugger.conftest import OBJECTS
 from tests.tui.debugger.views.conftest import column
 from tui.debugger.session import Session
 from tui.debugger.views.inputs import inputs_view
@@ -23,3 +24,9 @@ def test_inputs_shows_arguments_line_and_task_of_a_log(session: Session) -> None
 def test_a_run_without_inputs_says_so(session: Session) -> None:
     table = inputs_view(session)
     assert (table.rows, table.title) == ((), "No inputs in this run, at step 0")
+
+
+def test_a_file_that_was_given_is_told_by_size_and_digest(session: Session, tell) -> None:
+    tell(f"insmod {OBJECTS / 'plain-x86-64.o'}")
+    arguments = str(column(inputs_view(session), "arguments")[0])
+    assert arguments.startswith("[736 bytes, sha256 ") and len(arguments) < 80

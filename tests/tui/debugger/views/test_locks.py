@@ -9,6 +9,9 @@ def test_a_quiet_machine_holds_no_lock(session: Session) -> None:
     assert locks_view(session).rows == (
         ("pcpu_alloc_mutex", "mutex", None, ""),
         ("pcpu_lock", "spinlock", None, ""),
+        ("module_mutex", "mutex", None, ""),
+        ("cpu_add_remove_lock", "mutex", None, ""),
+        ("cpu_hotplug_lock", "mutex", None, ""),
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from tests.tui.debugger.conftest import OBJECTS
 from tests.tui.debugger.views.conftest import column
 from tui.debugger.session import Session
 from tui.debugger.views.vmalloc import vmalloc_view
@@ -24,3 +25,10 @@ def test_vmalloc_shows_what_was_freed_lazily_until_the_purge(session: Session, t
     assert any(lazy.values())
     tell("purge")
     assert not any(column(vmalloc_view(session), "lazily_freed"))
+
+
+def test_areas_of_modules_are_listed_with_their_own_pages(session: Session, tell) -> None:
+    tell("vmalloc 8192", f"insmod {OBJECTS / 'plain-x86-64.o'}")
+    table = vmalloc_view(session)
+    assert column(table, "space") == ["vmalloc", "modules"]
+    assert column(table, "backed") == [2, 2] and column(table, "nr_pages") == [3, 3]

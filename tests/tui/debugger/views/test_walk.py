@@ -18,3 +18,21 @@ def test_walk_reads_the_entries_that_are_there(busy: Session) -> None:
 
 def test_walk_of_nothing_ends_in_a_page_fault(session: Session) -> None:
     assert walk_view(session, 0).notes[0].startswith("page fault: not present")
+
+
+def test_walk_of_i386_has_its_own_levels_and_entries(boot_example) -> None:
+    session = boot_example("i386-highmem")
+    table = walk_view(session, session.machine.percpu.base_addr)
+    assert column(table, "level")[:2] == ["PGD", "PMD"]
+    assert "i386 PAE, entries of 8 bytes" in table.title
+    assert max(column(table, "table_pfn")) < 1 << 20
+
+
+def test_walk_says_what_the_tlbs_hold(session: Session, tell) -> None:
+    tell("vmalloc 4096")
+    start = session.machine.vmalloc.areas[0].start
+    tell(f"load 1 {start:#x}", f"load 2 {start:#x}")
+    phys = session.machine.space.translate(start)
+    held = [note for note in walk_view(session, start).notes if "TLB" in note]
+    assert held == [f"the TLB of cpu {cpu} has it in L1 4K: {phys:#x}" for cpu in (1, 2)]
+    assert "the TLB of cpu 0 does not hold it" in walk_view(session, start, 0).notes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from kernel_sim.mm.buddy import NR_ORDERS
+from tests.tui.debugger.views.conftest import column
 from tui.debugger.session import Session
 from tui.debugger.views.zones import zones_view
 
@@ -7,14 +9,40 @@ from tui.debugger.views.zones import zones_view
 def test_zones_accounts_for_every_page(busy: Session) -> None:
     table = zones_view(busy)
     for row in table.rows:
-        _, _, present, free, reserved, allocated, *blocks = row
-        assert present == free + reserved + allocated
+        _, _, present, free, on_lists, reserved, allocated, *_ = row
+        blocks = row[len(table.columns) - NR_ORDERS :]
+        assert present == free + on_lists + reserved + allocated
         assert free == sum(count << order for order, count in enumerate(blocks))
 
 
 def test_zones_notes_how_requests_of_each_node_were_met(busy: Session) -> None:
     notes = zones_view(busy).notes
-    assert len(notes) == 2
-    for node, note in enumerate(notes):
+    assert len(notes) == 3 and notes[2].startswith("page profile modern")
+    for node, note in enumerate(notes[:2]):
         hits = busy.machine.pages.numa_hit[node]
         assert hits > 0 and note.startswith(f"node {node}: {hits} pages asked for here and given")
+
+
+def test_zones_shows_the_marks_that_requests_stop_at(busy: Session) -> None:
+    table = zones_view(busy)
+    for zone, *marks in zip(
+        busy.machine.pages.zones,
+        *(column(table, name) for name in ("min", "low", "high")),
+        strict=True,
+    ):
+        expected = busy.machine.pages.marks_of(zone)
+        assert marks == [expected.min_pages, expected.low_pages, expected.high_pages]
+        assert marks == sorted(marks) and marks[0] > 0
+
+
+def test_zones_tells_that_requests_shall_fail(busy: Session, tell) -> None:
+    tell("fail-pages 5", "fail page-alloc probability=3")
+    notes = zones_view(busy).notes
+    assert "5 more page requests may succeed, then they fail" in notes
+    assert any(note.startswith("fault injection is on") for note in notes)
+
+
+def test_plain_pages_have_neither_lists_nor_marks(demo: Session) -> None:
+    table = zones_view(demo)
+    assert set(column(table, "on_lists")) == {0} and set(column(table, "min")) == {0}
+    assert table.notes[-1] == "page profile plain: no lists of CPUs, no watermarks"

@@ -1,0 +1,66 @@
+"""Are slabs, TLBs, modules and CPUs sound? The parts of a machine that have invariants of their own.
+
+slab, fixmap, module space, modules    each its own check
+TLBs                                   online CPUs only have entries; what is no longer mapped may
+                                       still be there, another frame than the tables give may not
+modules                                image areas where the modules say, per-CPU areas allocated
+CPUs                                   online exactly when all steps of coming up are done
+"""
+
+from __future__ import annotations
+
+from kernel_sim.errors import DoubleFree, InvariantBroken
+from kernel_sim.hotplug.states import CPUHP_OFFLINE, CPUHP_ONLINE
+from kernel_sim.machine import Machine
+from kernel_sim.mm.tlb_stale import stale_entries
+
+
+def check_beneath(machine: Machine) -> None:
+    """Raise InvariantBroken at the first contradiction. For a moment without calls under way."""
+    machine.slab.check_invariants()
+    machine.fixmap.check_invariants()
+    machine.module_space.check_invariants()
+    machine.modules.check_invariants()
+    for cpu, tlb in machine.tlbs.items():
+        tlb.check_invariants()
+        if not machine.cpus[cpu].online and tlb.nr_entries:
+            raise InvariantBroken(f"cpu {cpu} is offline and its TLB has {tlb.nr_entries} entries")
+        for entry, reason in stale_entries(tlb, machine.space):
+            if reason.startswith("frame "):
+                raise InvariantBroken(f"cpu {cpu}: its TLB is stale at {entry.virt:#x}: {reason}")
+    _check_modules(machine)
+    _check_cpus(machine)
+
+
+def _check_modules(machine: Machine) -> None:
+    """Each module's memory is an area in use, its per-CPU areas are allocated."""
+    for module in machine.modules.modules:
+        for addr, size_bytes in (
+            (module.core_addr, module.core_size_bytes),
+            (module.init_addr, module.init_size_bytes),
+        ):
+            area = machine.module_space.find_area(addr) if size_bytes else None
+            if size_bytes and (
+                area is None or area.start != addr or addr in machine.module_space.lazy
+            ):
+                raise InvariantBroken(f"module {module.name}: no area in use starts at {addr:#x}")
+        pointers = [module.percpu_ptr] if module.percpu_size_bytes else []
+        for ptr in (*pointers, *module.variables.values()):
+            try:
+                machine.percpu.area_at(0, ptr)
+            except DoubleFree as problem:
+                raise InvariantBroken(f"module {module.name}: {problem}") from problem
+
+
+def _check_cpus(machine: Machine) -> None:
+    for number, cpu in machine.cpus.items():
+        expected = CPUHP_ONLINE if cpu.online else CPUHP_OFFLINE
+        if cpu.hotplug_state != expected:
+            raise InvariantBroken(
+                f"cpu {number} stands at step {cpu.hotplug_state} of coming up, expected {expected}"
+            )
+        if not cpu.online and (cpu.stack or cpu.pending or cpu.interrupts):
+            raise InvariantBroken(f"cpu {number} is offline and has calls")
+    for lock in (machine.cpu_add_remove_lock, machine.cpu_hotplug_lock, machine.modules.mutex):
+        if lock.holder >= 0:
+            raise InvariantBroken(f"{lock.name} is held by cpu {lock.holder}, and nothing runs")

@@ -1,0 +1,73 @@
+"""A module on its way in: all that is known before anything is allocated, and what loading finds out.
+
+Nothing here lasts: it belongs to one load_module() and is gone when that ends.
+Source: kernel/module/internal.h, Linux 6.1: struct load_info.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kernel_sim.errors import ConfigError
+from kernel_sim.modules.elf_headers import Section
+from kernel_sim.modules.elf_object import ElfObject, parse_elf
+from kernel_sim.modules.modinfo import ModInfo, read_modinfo
+from kernel_sim.modules.script import ModuleScript, parse_script
+from kernel_sim.modules.section_layout import (
+    ModuleLayout,
+    find_writable_code,
+    layout_sections,
+)
+from kernel_sim.modules.symtab_layout import SymtabLayout, layout_symtab
+
+
+@dataclass(slots=True)
+class LoadInfo:
+    """One object being loaded.
+
+    section_addrs: where each loaded section is, by index. values: the symbols' values, at first
+    offsets in their sections, then addresses.
+    """
+
+    elf: ElfObject
+    modinfo: ModInfo
+    script: ModuleScript
+    layout: ModuleLayout
+    symtab: SymtabLayout
+    percpu: Section | None
+    section_addrs: dict[int, int] = field(default_factory=dict)
+    values: list[int] = field(default_factory=list)
+
+    @property
+    def is_plain_object(self) -> bool:
+        """Whether this is a compiler's .o, not a .ko that the kernel's build made of it."""
+        return self.elf.find_section(".gnu.linkonce.this_module") is None
+
+    def find_symbol_size(self, name: str) -> int | None:
+        """Return the size of a function or variable this object defines, or None."""
+        for symbol in self.elf.symbols:
+            if symbol.name == name and symbol.section_index != 0:
+                return symbol.size_bytes
+        return None
+
+
+def read_load_info(image: bytes, name: str, script: str, *, arch: str, page_size: int) -> LoadInfo:
+    """Return what can be known of an object before it is loaded; it is checked as far as that goes.
+
+    Raises ModuleFormatError or ConfigError for what no kernel of this arch could load at all.
+    """
+    elf = parse_elf(image)
+    if elf.arch != arch:
+        raise ConfigError(f"Invalid architecture in ELF header: {elf.arch}, this machine is {arch}")
+    writable_code = find_writable_code(elf)
+    if writable_code is not None:
+        raise ConfigError(
+            f"section {writable_code.name} (index {writable_code.index}) "
+            "has invalid WRITE|EXEC flags"
+        )
+    modinfo = read_modinfo(elf, name)
+    parsed = parse_script(script)
+    layout = layout_sections(elf.sections, page_size)
+    symtab = layout_symtab(elf, layout, page_size)
+    values = [symbol.value for symbol in elf.symbols]
+    return LoadInfo(elf, modinfo, parsed, layout, symtab, elf.find_percpu_section(), values=values)
