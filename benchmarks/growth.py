@@ -41,8 +41,11 @@ AIMS = {
 Rows = dict[str, float]
 
 
-def config_of(nr_cpus: int, nr_nodes: int, node_mib: int) -> MachineConfig:
-    """Return a machine whose CPUs are spread evenly; its chunks are of a few pages, of which few are used."""
+def config_of(nr_cpus: int, nr_nodes: int, node_mib: int, tlb: str = "none") -> MachineConfig:
+    """Return a machine whose CPUs are spread evenly; its chunks are of a few pages, of which few are used.
+
+    With TLBs every allocation clears every CPU's copy through the TLB of the CPU that runs.
+    """
     per_node = nr_cpus // nr_nodes
     mapping: dict[str, object] = {
         "name": f"growth-{nr_cpus}cpu-{nr_nodes}node",
@@ -51,6 +54,7 @@ def config_of(nr_cpus: int, nr_nodes: int, node_mib: int) -> MachineConfig:
             {"cpus": f"{node * per_node}-{(node + 1) * per_node - 1}", "memory_mib": node_mib}
             for node in range(nr_nodes)
         ],
+        "tlb": {"profile": tlb},
         "work": {"mode": "scripted"},
         "schedule": {"policy": "round_robin", "seed": 1},
     }
@@ -69,6 +73,7 @@ def small_chunks_config() -> MachineConfig:
             "dynamic_bytes": 12288,
             "atom_bytes": 4096,
         },
+        "tlb": {"profile": "none"},
         "work": {"mode": "scripted"},
     }
     return MachineConfig.from_mapping(mapping, where="growth")
@@ -146,6 +151,14 @@ def population(rows: Rows, where: str, machine: Machine, nr_repeats: int) -> Non
     )
 
 
+def clearing(rows: Rows, where: str, machine: Machine) -> None:
+    """Measure an allocation that clears every CPU's copy through the TLB of the CPU that runs."""
+    take_area(machine)
+    rows[f"growth: alloc + free, all copies cleared through a TLB us ({where})"] = per_call(
+        lambda: call(machine, "free_percpu", take_area(machine)), 5
+    )
+
+
 def by_cpus(rows: Rows, counts: tuple[int, ...], nr_repeats: int) -> None:
     """1 to 4096 CPUs on one node."""
     for nr_cpus in counts:
@@ -155,6 +168,7 @@ def by_cpus(rows: Rows, counts: tuple[int, ...], nr_repeats: int) -> None:
         machine = boot(config)
         operations(rows, where, machine, nr_repeats)
         population(rows, where, machine, 3 if nr_cpus > 100 else 20)
+        clearing(rows, where, boot(config_of(nr_cpus, 1, 65536, tlb="skylake")))
 
 
 def by_nodes(rows: Rows, counts: tuple[int, ...], nr_repeats: int) -> None:
