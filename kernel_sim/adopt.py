@@ -16,6 +16,8 @@ from kernel_sim.events import (
 from kernel_sim.machine import Machine
 from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.mm.tlb_flush import TLB_REMOTE_SHOOTDOWN, flush_own
+from kernel_sim.mm.vmalloc import VmallocSpace
 from kernel_sim.percpu.backing_vm import VmBacking
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
@@ -85,6 +87,7 @@ def adopt_create(machine: Machine, cpu: int, base_addr: int) -> None:
     areas = areas or machine.vmalloc.get_vm_areas(
         places.group_offsets, places.group_sizes, places.atom_size_bytes
     )
+    flush_purged(machine, machine.vmalloc)
     if areas is None:
         raise ConfigError("no address space for the chunk that the log creates here")
     number = percpu.next_number
@@ -110,6 +113,15 @@ def adopt_destroy(machine: Machine, cpu: int, number: int) -> None:
     for start, end in tuple(chunk.populated_runs()):
         run_undisturbed(percpu.backing.pcpu_depopulate_chunk(cpu, chunk, start, end))
     run_undisturbed(percpu.backing.pcpu_destroy_chunk(cpu, chunk))
+
+
+def flush_purged(machine: Machine, space: VmallocSpace) -> None:
+    """Let every CPU forget at once, within this step, what a purge made free."""
+    purged = space.take_purged()
+    if purged is not None:
+        for online in machine.online_cpus():
+            if online in machine.tlbs:
+                flush_own(machine, online, TLB_REMOTE_SHOOTDOWN, purged)
 
 
 def _chunk_of(machine: Machine, number: int) -> Chunk:

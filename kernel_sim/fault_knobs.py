@@ -34,9 +34,10 @@ def fail_page_alloc(machine: Machine, cpu: int, text: str) -> None:
     if not text:
         machine.pages.set_fault(None)
         return
+    wanted = parse_fault_settings(text)
     seed = machine.scheduler.random.next_u32()
     random = RandomState.from_seed(seed, stream=FAULT_STREAM)
-    machine.pages.set_fault(FaultInjection(parse_fault_settings(text), random))
+    machine.pages.set_fault(FaultInjection(wanted, random))
 
 
 def cpuhp_fail(machine: Machine, cpu: int, for_cpu: int, state: int) -> None:

@@ -19,7 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kernel_sim.adopt import adopt_alloc, adopt_create, adopt_destroy, adopt_free
+from kernel_sim.adopt import (
+    adopt_alloc,
+    adopt_create,
+    adopt_destroy,
+    adopt_free,
+    flush_purged,
+)
 from kernel_sim.call import Arg, Call
 from kernel_sim.calls import SIGNATURES as CALL_SIGNATURES
 from kernel_sim.errors import ConfigError
@@ -27,7 +33,6 @@ from kernel_sim.fault_knobs import cpuhp_fail, fail_page_alloc
 from kernel_sim.hotplug.bring_up import SIGNATURES as HOTPLUG_SIGNATURES
 from kernel_sim.hotplug.states import CPUHP_ONLINE
 from kernel_sim.machine import Machine
-from kernel_sim.mm.tlb_flush import TLB_REMOTE_SHOOTDOWN, flush_own
 from kernel_sim.topology import format_cpu_list
 
 
@@ -65,7 +70,11 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
     if turn is None:
         raise ConfigError(f"input at step {given.step}: {given.do!r} is neither a call nor a knob")
     machine.step += 1
-    turn(machine, given.cpu, *given.args)
+    try:
+        turn(machine, given.cpu, *given.args)
+    except ConfigError:
+        machine.step -= 1  # what is refused has not happened
+        raise
     return None
 
 
@@ -108,11 +117,7 @@ def _async_work(machine: Machine, cpu: int, enabled: bool) -> None:
 def _purge_vmap(machine: Machine, cpu: int) -> None:
     for space in machine.area_spaces():
         space.purge()
-        purged = space.take_purged()
-        if purged is not None:
-            for online in machine.online_cpus():
-                if online in machine.tlbs:
-                    flush_own(machine, online, TLB_REMOTE_SHOOTDOWN, purged)
+        flush_purged(machine, space)
 
 
 KNOB_SIGNATURES: dict[str, tuple[type, ...]] = {

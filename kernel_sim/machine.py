@@ -41,6 +41,7 @@ from kernel_sim.schedule import Scheduler
 from kernel_sim.topology import Topology
 
 KERN_ALERT = 1
+WORK_OF_FUNCTION = {"pcpu_balance_workfn": "pcpu_balance_work"}  # where their names differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,9 @@ class Machine:
 
     def vmalloc_lazy_limit(self) -> None:
         """Set how much lazily freed address space is put up with, for the CPUs that run now."""
-        self.vmalloc.lazy_max_pages = lazy_max_pages_of(len(self.online_cpus()))
+        for space in self.area_spaces():
+            space.lazy_max_pages = lazy_max_pages_of(len(self.online_cpus()))
+            space.version += 1
 
     def online_node(self, node: int) -> None:
         """Let a node appear with its first CPU. Source: try_online_node(), Linux 6.1."""
@@ -237,6 +240,12 @@ class Machine:
         call = Call("pcpu_balance_workfn", cpu, (), IN_KWORKER)
         self._take_up(self.cpus[cpu], call)
         return call
+
+    def queue_call(self, cpu: int, name: str) -> None:
+        """Let the kworker of a busy CPU make a call next; with scripted work an input has to."""
+        self.events.append(EventAt(self.step, cpu, WorkQueued(name)))
+        if self.config.work_mode == "auto":
+            self.cpus[cpu].pending.insert(0, Call(name, cpu, (), IN_KWORKER))
 
     def start_queued_work(self) -> None:
         """Start work that was moved to an idle CPU, which has nothing whose end would start it."""
@@ -321,14 +330,18 @@ class Machine:
         return call.result
 
     def _run_alone(self, cpu: Cpu, until_step: int) -> None:
-        """Take steps on a runnable CPU: up to until_step, the call's end, or a lock that is held."""
+        """Take steps on a runnable CPU: up to until_step, the call's end, or a lock that is held.
+
+        Or until it woke another CPU: who runs next must not depend on how far one was told to run.
+        """
         call = cpu.stack[-1]
         path = call.path
         if path is None:  # made as late as this: Python complains of coroutines that never ran
             path = call.path = self.call_table[call.name](cpu.number, *call.args)  # type: ignore[assignment]
         wish = call.wish
         if call.nr_resumed == 0 and call.context == IN_KWORKER:
-            self.events.append(EventAt(self.step + 1, cpu.number, WorkBegan("pcpu_balance_work")))
+            name = WORK_OF_FUNCTION.get(call.name, call.name)
+            self.events.append(EventAt(self.step + 1, cpu.number, WorkBegan(name)))
         while self.step < until_step:
             if wish is not None:
                 if wish.holder >= 0:
@@ -349,6 +362,8 @@ class Machine:
                 if call.nr_lock_waits == call.park_at:
                     call.parked = True
                     return
+            if len(self.active) > 1:
+                return
 
     def _finish(self, cpu: Cpu, call: Call, result: object) -> None:
         call.done, call.result, call.path = True, result, None

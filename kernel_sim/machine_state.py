@@ -28,6 +28,7 @@ from kernel_sim.mm.vmalloc import VmallocSpace, VmallocState
 from kernel_sim.optional_parts import (
     assume,
     dump_optional,
+    is_same,
     load_optional,
     note_versions,
     stale_part,
@@ -212,7 +213,7 @@ def check_cache(machine: Machine) -> None:
     cache = machine.part_cache
     for number, chunk in machine.percpu.chunks.items():
         name = f"chunk.{number}"
-        if not chunk.changed and name in cache and cache[name] != dump_chunk(chunk):
+        if not chunk.changed and name in cache and not is_same(cache[name], dump_chunk(chunk)):
             raise InvariantBroken(f"chunk {number} changed without saying so")
     changed = machine.memory.changed
     for pfn, frame in machine.memory.frames.items():
@@ -223,5 +224,5 @@ def check_cache(machine: Machine) -> None:
     if stale is not None:
         raise InvariantBroken(f"part {stale} changed without saying so")
     version = pages_version(machine.pages)
-    if cache.get("version.pages") == version and cache["pages"] != machine.pages.dump():
+    if cache.get("version.pages") == version and not is_same(cache["pages"], machine.pages.dump()):
         raise InvariantBroken("the page allocator changed without saying so")

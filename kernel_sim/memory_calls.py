@@ -86,6 +86,7 @@ class MemoryCalls:
         """Return the address of size bytes, or 0 without memory; node -1 is the CPU's own."""
         await PREEMPT
         machine = self.machine
+        size &= machine.arch.address_mask  # a size_t: what is negative is vast
         at = self._node(cpu, node)
         phys = machine.slab.kmalloc_node(size, gfp, at, cpu, injectable=True, caller="kmalloc_node")
         if phys is None:

@@ -71,6 +71,10 @@ class MachineModuleHost:
             cpu=cpu,
         )
 
+    def schedule_work(self, cpu: int, work: str) -> None:
+        """Let the CPU's kworker make a call after the one that runs, unless work is scripted."""
+        self.machine.queue_call(cpu, work)
+
     async def flush_tlb_kernel_range(self, cpu: int, start: int, end: int) -> None:
         """Make every CPU forget what it knew of pages whose protection changed."""
         await flush_tlb_kernel_range(self.machine, cpu, start, end)

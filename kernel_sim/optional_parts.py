@@ -65,6 +65,7 @@ def _modules_version(machine: Machine) -> object:
 def _load_modules(machine: Machine, part: Any) -> None:
     loaded = ModuleLoader.load(machine.modules.host, part)
     machine.modules.modules, machine.modules.leaks = loaded.modules, loaded.leaks
+    machine.modules.init_free = loaded.init_free
     machine.modules.version += 1
     machine.modules.loading.clear()
 
@@ -215,16 +216,28 @@ def stale_part(machine: Machine) -> str | None:
     cache = machine.part_cache
     for part in OPTIONAL_PARTS:
         at_boot = machine.boot_parts[part.name]
-        if cache.get(f"version.{part.name}") == part.version(machine) and cache.get(
-            part.name, at_boot
-        ) != part.dump(machine):
+        if cache.get(f"version.{part.name}") == part.version(machine) and not is_same(
+            cache.get(part.name, at_boot), part.dump(machine)
+        ):
             return part.name
     for cpu, tlb in machine.tlbs.items():
         name = f"{TLB_PREFIX}{cpu}"
         held = cache.get(name, machine.boot_parts[TLB_PREFIX])
-        if cache.get(f"version.{name}", 0) == tlb.version and held != tlb.dump():
+        if cache.get(f"version.{name}", 0) == tlb.version and not is_same(held, tlb.dump()):
             return name
     return None
+
+
+def is_same(one: object, other: object) -> bool:
+    """Say whether two dumps are the same state: a list and a tuple of equal members are.
+
+    A part that comes from a file has tuples where its dump has lists.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return one == other
 
 
 def _check_tlb_names(machine: Machine, parts: Parts) -> None:

@@ -44,6 +44,7 @@ def _item_widths() -> list[int]:
 
 
 _ITEM_WIDTHS = _item_widths()
+_MAP_HEADS = bytes((*range(0x80, 0x90), 0xDE, 0xDF))
 _LENGTH_WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin and str
 
 
@@ -62,12 +63,12 @@ def pack_body(value: object) -> bytes:
     return packed
 
 
-def unpack_body(packed: bytes) -> object:
+def unpack_body(packed: bytes, *, items_max: int | None = None) -> object:
     """Return the value that pack_body() packed; every call builds a fresh one.
 
     Raises: RecordingError, and nothing else, whatever the bytes are.
     """
-    _check_size(packed)
+    _check_size(packed, items_max)
     _check_structure(packed)
     try:
         value: object = msgpack.unpackb(
@@ -79,24 +80,41 @@ def unpack_body(packed: bytes) -> object:
     return value
 
 
-def _check_size(packed: bytes) -> None:
+def _check_size(packed: bytes, items_max: int | None = None) -> None:
+    items_max = limits.BODY_ITEMS_MAX if items_max is None else items_max
     if len(packed) > limits.BODY_BYTES_MAX:
         raise RecordingError(
             f"the body has {len(packed)} bytes, a record holds at most {limits.BODY_BYTES_MAX}"
         )
-    if len(packed) > limits.BODY_ITEMS_MAX:  # else even items of one byte each are not too many
-        _check_item_count(packed)
+    if len(packed) > items_max:  # else even items of one byte each are not too many
+        _count_items(packed, items_max, items_max)
 
 
-def _check_item_count(packed: bytes) -> None:
+def check_items(packed: bytes, *, items_max: int, maps_max: int) -> None:
+    """Raise RecordingError if msgpack has more items, or more maps among them, than that.
+
+    An empty map is one byte here and 64 in memory. Counting goes item by item, so it is done only where
+    there are bytes enough for too many.
+    """
+    nr_heads = len(packed) - len(packed.translate(None, _MAP_HEADS))
+    if len(packed) > items_max or nr_heads > maps_max:
+        _count_items(packed, items_max, maps_max)
+
+
+def _count_items(packed: bytes, items_max: int, maps_max: int) -> None:
     """Count items without a stack: an item inside another still follows it in the bytes."""
     offset_bytes = 0
     nr_items = 0
+    nr_maps = 0
     while offset_bytes < len(packed):
         nr_items += 1
-        if nr_items > limits.BODY_ITEMS_MAX:
-            raise RecordingError(f"the body has more than {limits.BODY_ITEMS_MAX} items")
+        if nr_items > items_max:
+            raise RecordingError(f"the body has more than {items_max} items")
         first_byte = packed[offset_bytes]
+        if first_byte in _MAP_HEADS:
+            nr_maps += 1
+            if nr_maps > maps_max:
+                raise RecordingError(f"the body has more than {maps_max} maps")
         width_bytes = _ITEM_WIDTHS[first_byte]
         if not width_bytes:
             if first_byte not in _LENGTH_WIDTHS:

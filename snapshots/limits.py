@@ -15,6 +15,9 @@ BODY_BYTES_MAX = 64 * MIB  # of one record, as stored and inflated alike; a keyf
 BODY_ITEMS_MAX = (
     1 << 20
 )  # an empty map costs 1 byte in the file and 72 in memory: count, then build
+SEGMENT_ITEMS_MAX = 1 << 22  # one call between two keyframes may tell of every page it takes
+PART_ITEMS_MAX = 1 << 23  # of a keyframe: rows of pages; 3 items a block, a few bytes each
+PART_MAPS_MAX = 1 << 16  # modules and zones are maps, nothing else that there are many of
 BODY_NESTING_MAX = 16  # twice what the payloads of format 1.0 need; a body may not nest for ever
 KEY_BYTES_MAX = 255  # one length byte; a key answers "which one", the body says the rest
 KIND_CHARS_MAX = 31  # what one msgpack fixstr holds, so that the place of every field is known

@@ -1,6 +1,7 @@
 """What is in a recording: a machine's config, and its run as keyframes and segments.
 
     header      config, what it was made from
+    Config      the config, if it is too long for a header (symbols of a whole kernel)
     Keyframe    hashes of the machine's parts at the beginning of a segment; the parts are blobs
     Segment     inputs and events up to the next keyframe
     Branch      where the run ends, its marks, how it came about; the last one for a branch counts
@@ -25,13 +26,17 @@ from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts
 from snapshots.blobs import BlobHash
 from snapshots.errors import RecordingError
+from snapshots.limits import HEADER_BYTES_MAX
+from snapshots.part_shapes import check_part
 from snapshots.recording_file import RecordEntry, RecordingReader, RecordingWriter, whole_recording
 from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
-from snapshots.state_codec import decode_part, encode_part
-from snapshots.timeline import Timeline
+from snapshots.state_codec import check_part_size, decode_part, encode_part
+from snapshots.timeline import Timeline, bytes_of
 
-UNDERSTOOD = ("Keyframe", "Segment", "Branch")
+UNDERSTOOD = ("Config", "Keyframe", "Segment", "Branch")
 MAIN_BRANCH = 0
+IN_RECORD = "config_record"  # of the header: the config stands in a record of its own
+HEADER_SPARE_BYTES = 1024
 SCHEMA = 2  # of the header: 2 names page lists and TLBs, which machines of schema 1 did not have
 
 
@@ -91,7 +96,9 @@ class RecordingSink:
         for name, part in parts.items():
             held = self._hashes.get(name)
             if held is None or held[0] is not part:
-                held = (part, self.writer.put_blob(encode_part(part)))
+                packed = encode_part(part)
+                check_part_size(packed)
+                held = (part, self.writer.put_blob(packed))
             fresh[name] = held
             named[name] = bytes(held[1])
         self._hashes = fresh
@@ -111,8 +118,11 @@ class RecordingSink:
 
 
 def header_of(config: MachineConfig) -> dict[str, object]:
-    """Return a recording's header."""
-    return {"config": config.to_mapping(), "schema": SCHEMA}
+    """Return a recording's header; a config that is too long for it goes into a record."""
+    header: dict[str, object] = {"config": config.to_mapping(), "schema": SCHEMA}
+    if len(encode_part(header)) <= HEADER_BYTES_MAX - HEADER_SPARE_BYTES:
+        return header
+    return {IN_RECORD: True, "schema": SCHEMA}
 
 
 def save_timeline(
@@ -129,6 +139,8 @@ def save_timeline(
     """
     header = header_of(timeline.machine.config)
     with whole_recording(path, header, overwrite=overwrite) as writer:
+        if IN_RECORD in header:
+            writer.append("Config", timeline.machine.config.to_mapping(), {})
         for branch, run in enumerate((timeline, *others)):
             sink = RecordingSink(writer, branch)
             for number, head in enumerate(run.heads[:-1]):
@@ -147,6 +159,7 @@ class FileSource:
         self.keyframes = keyframes
         self.segments = segments
         self._decoded: dict[str, tuple[bytes, object]] = {}
+        self._checked: dict[tuple[str, bytes], None] = {}
 
     def parts(self, number: int) -> Parts:
         """Return the machine's parts at a keyframe; those that did not change are the same objects."""
@@ -156,11 +169,24 @@ class FileSource:
         for name, blob in named.items():
             held = self._decoded.get(name)
             if held is None or held[0] != blob:
-                held = (blob, decode_part(self.reader.blob(BlobHash(blob))))
+                held = (blob, self._part(number, name, blob))
             fresh[name] = held
             parts[name] = held[1]
         self._decoded = fresh
         return parts
+
+    def _part(self, number: int, name: str, blob: bytes) -> object:
+        """Return a part from its blob; what it looks like is checked once."""
+        part = decode_part(self.reader.blob(BlobHash(blob)))
+        if (name, blob) not in self._checked:
+            try:
+                check_part(name, part)
+            except RecordingError as problem:
+                raise RecordingError(
+                    f"{self.reader.path}: keyframe {number}: {problem}"
+                ) from problem
+            self._checked[name, blob] = None
+        return part
 
     def hashes(self, number: int) -> dict[str, bytes]:
         """Return the hash of every part at a keyframe."""
@@ -218,7 +244,7 @@ def _open(reader: RecordingReader, branch: int) -> OpenRecording:
     if reader.torn is not None:
         lost = f"{reader.torn.lost_bytes} bytes from there on are lost"
         warnings.append(f"{path}: torn: {reader.torn.reason}; {lost}")
-    config, machine = _machine_of(path, reader.header.fields)
+    config, machine = _machine_of(path, _fields_of(reader))
     keyframes = _of_branch(reader, "Keyframe", branch)
     segments = _of_branch(reader, "Segment", branch)
     if not segments:
@@ -234,6 +260,8 @@ def _open(reader: RecordingReader, branch: int) -> OpenRecording:
     timeline.open_body = source.body(len(heads) - 1)
     timeline.store.keyframes = [source.parts(len(heads) - 1)]
     timeline.nr_inputs = heads[-1].first_input + len(timeline.open_body.inputs)
+    timeline.nr_inputs_of_file = timeline.nr_inputs
+    timeline.open_bytes = sum(bytes_of(given.args) for given in timeline.open_body.inputs)
     timeline.nr_events = heads[-1].first_event + len(timeline.open_body.events)
     timeline.end_step = heads[-1].last_step
     origin = Origin()
@@ -249,6 +277,19 @@ def _open(reader: RecordingReader, branch: int) -> OpenRecording:
     timeline.must_reload = True
     timeline.seek(timeline.first_step)
     return OpenRecording(path, config, timeline, origin, reader, source, warnings)
+
+
+def _fields_of(reader: RecordingReader) -> Mapping[str, object]:
+    """Return the header's fields, with the config from its own record if it is not in the header."""
+    fields = reader.header.fields
+    if IN_RECORD not in fields:
+        return fields
+    entries = list(reader.records("Config"))
+    if len(entries) != 1:
+        raise RecordingError(
+            f"{reader.path}: {len(entries)} records Config; expected the one that the header tells of"
+        )
+    return {**fields, "config": reader.read(entries[0])}
 
 
 def _machine_of(path: Path, fields: Mapping[str, object]) -> tuple[MachineConfig, Machine]:

@@ -17,6 +17,7 @@ from kernel_sim.events import EVENT_NAMES, EVENT_TYPES, EventAt
 from kernel_sim.inputs import Input
 from snapshots.body import unpack_body
 from snapshots.errors import RecordingError
+from snapshots.limits import SEGMENT_ITEMS_MAX
 from snapshots.state_codec import encode_part
 
 MARK_KINDS = {
@@ -25,6 +26,8 @@ MARK_KINDS = {
     "percpu_alloc_percpu_fail": "f",
 }
 SEGMENT_BYTES_MAX = 64 << 20
+INPUT_ITEMS = 6  # of a row: itself and what it has besides arguments
+EVENT_ITEMS = 5
 _CODES = {row: code for code, row in enumerate(EVENT_NAMES)}
 _ROWS = tuple(EVENT_NAMES)
 
@@ -61,7 +64,10 @@ Rows: TypeAlias = "list[tuple[object, ...]]"
 
 
 def pack_segment(body: SegmentBody) -> bytes:
-    """Return the body as bytes; steps are written as differences, which compress to almost nothing."""
+    """Return the body as bytes; steps are written as differences, which compress to almost nothing.
+
+    Raises: RecordingError if it holds more than unpack_segment() would read.
+    """
     inputs: Rows = []
     step = 0
     for given in body.inputs:
@@ -72,7 +78,24 @@ def pack_segment(body: SegmentBody) -> bytes:
     for at, cpu, event in body.events:
         events.append((at - step, cpu, _CODES[type(event)], tuple(event)))
         step = at
-    return zlib.compress(encode_part((inputs, events)), 1)
+    packed = encode_part((inputs, events))
+    if len(packed) >= SEGMENT_BYTES_MAX or nr_items_of(body) > SEGMENT_ITEMS_MAX:
+        raise RecordingError(
+            f"{len(inputs)} inputs and {len(events)} events between two keyframes have {len(packed)} bytes;"
+            f" a segment holds at most {SEGMENT_BYTES_MAX} bytes and {SEGMENT_ITEMS_MAX} items"
+        )
+    return zlib.compress(packed, 1)
+
+
+def nr_items_of(body: SegmentBody) -> int:
+    """Return how many msgpack items a body has at most."""
+    nr_items = sum(INPUT_ITEMS + 1 + len(given.args) for given in body.inputs)
+    nr_items += sum(EVENT_ITEMS + len(event) + _nested(event) for _, _, event in body.events)
+    return nr_items + 3
+
+
+def _nested(event: tuple[object, ...]) -> int:
+    return sum(len(each) for each in event if isinstance(each, tuple | list))
 
 
 def unpack_segment(data: bytes) -> SegmentBody:
@@ -84,7 +107,7 @@ def unpack_segment(data: bytes) -> SegmentBody:
         raise RecordingError(f"a segment does not inflate: {problem}") from problem
     if inflate.unconsumed_tail or not inflate.eof:
         raise RecordingError(f"a segment holds more than {SEGMENT_BYTES_MAX} bytes or is cut short")
-    rows = unpack_body(packed)
+    rows = unpack_body(packed, items_max=SEGMENT_ITEMS_MAX)
     try:
         inputs, events = cast("tuple[Rows, Rows]", rows)
         return SegmentBody(_inputs_of(inputs), _events_of(events))

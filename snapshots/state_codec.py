@@ -12,7 +12,9 @@ import msgpack
 
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts
+from snapshots import limits
 from snapshots.blobs import BlobHash, blob_hash
+from snapshots.body import check_items
 from snapshots.errors import RecordingError
 
 DIGEST_BYTES = 16
@@ -24,8 +26,14 @@ def encode_part(part: object) -> bytes:
     return packed
 
 
+def check_part_size(data: bytes) -> None:
+    """Raise RecordingError for more than decode_part() would build."""
+    check_items(data, items_max=limits.PART_ITEMS_MAX, maps_max=limits.PART_MAPS_MAX)
+
+
 def decode_part(data: bytes) -> object:
     """Return the part that encode_part() wrote; arrays come back as tuples. Raises RecordingError."""
+    check_part_size(data)
     try:
         return msgpack.unpackb(data, raw=False, use_list=False, strict_map_key=False)
     except (ValueError, TypeError) as problem:  # TypeError: an array as a map key

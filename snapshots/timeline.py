@@ -15,12 +15,12 @@ Going on from the past starts a new branch; the old one keeps all it had.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kernel_sim.call import Call
-from kernel_sim.errors import KernelBug, KernelSimError
+from kernel_sim.errors import ConfigError, KernelBug, KernelSimError
 from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
@@ -29,10 +29,18 @@ from snapshots.errors import RecordingError
 from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
 
 KEYFRAME_EVERY_INPUTS = 1536
+KEYFRAME_EVERY_EVENTS = 1 << 16  # a call may tell of every page it takes
+KEYFRAME_EVERY_BYTES = 20 << 20  # of inputs: modules come as whole files
+OPEN_BYTES_MAX = 60 << 20  # what waits for a keyframe must still fit into one segment
 MOMENT_EVERY_INPUTS = 128
 MOMENTS_MAX = 96
 BODIES_MAX = 24
 NO_LIMIT = 1 << 62
+HALF_DONE = "adopt_"  # these may have done something before they find that they cannot go on
+
+
+class InputRefused(ConfigError):
+    """The machine cannot take this input; it stands where it stood before."""
 
 
 class KeyframeSource(Protocol):
@@ -100,6 +108,11 @@ class Timeline:
         self.holder = [self]  # who moved the machine last, shared by all branches
         self.must_reload = False  # somebody else has used the machine
         self.is_foreign = False  # it came from a file, which may say anything
+        self.sound_steps: dict[
+            int, None
+        ] = {}  # of a file: keyframes whose parts agree in themselves
+        self.nr_inputs_of_file = 0
+        self.open_bytes = 0  # of long arguments in the open segment
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -182,14 +195,29 @@ class Timeline:
         line: int = 0, by: str = "",
     ) -> int:  # fmt: skip
         """Add an input at the present moment, the newest of this branch; returns its number."""
-        body = self.open_body
-        if len(body.inputs) >= KEYFRAME_EVERY_INPUTS:
+        nr_bytes = bytes_of(args)
+        if self.is_segment_full(nr_bytes):
             self._close_segment()
-            body = self.open_body
+            if self.open_bytes + nr_bytes > OPEN_BYTES_MAX:
+                raise ConfigError(
+                    f"{do}: {self.open_bytes + nr_bytes} bytes given since the last keyframe; expected at"
+                    f" most {OPEN_BYTES_MAX} before the calls under way end"
+                )
+        self.open_bytes += nr_bytes
+        body = self.open_body
         body.inputs.append(Input(self.machine.step, do, cpu, args, line, by))
         self.heads[-1].nr_inputs += 1
         self.nr_inputs += 1
         return self.nr_inputs - 1
+
+    def is_segment_full(self, nr_bytes: int = 0) -> bool:
+        """Say whether a keyframe is due before an input of so many bytes is given."""
+        body = self.open_body
+        return (
+            len(body.inputs) >= KEYFRAME_EVERY_INPUTS
+            or len(body.events) >= KEYFRAME_EVERY_EVENTS
+            or self.open_bytes + nr_bytes > KEYFRAME_EVERY_BYTES
+        )
 
     def _close_segment(self) -> None:
         """Take a keyframe here if no call is under way; else let those that run end first."""
@@ -215,6 +243,7 @@ class Timeline:
             self.sink.segment(number, head, self.keyframe_parts(number), packed)
         self.store.packed.append(packed)
         self.open_body = SegmentBody(waiting, [])
+        self.open_bytes = sum(bytes_of(given.args) for given in waiting)
         self.heads.append(
             SegmentHead(self.machine.step, self.next_input, self.nr_events, len(waiting))
         )
@@ -231,10 +260,28 @@ class Timeline:
             raise KernelBug("another branch has moved the machine; seek a step of this one first")
         try:
             return self._advance(until)
+        except InputRefused:
+            raise
         except Exception as problem:
-            raise self._blamed(problem) from problem
+            if self.is_foreign:
+                self._go_back()
+            raise self.blamed(problem) from problem
 
-    def _blamed(self, problem: Exception) -> Exception:
+    def _go_back(self) -> None:
+        """Stand at the first step again: the machine was left in the middle of a step, or half loaded.
+
+        Its first keyframe is the one that was there when the file was opened. What the machine still
+        believes to hold of parts is not to be relied on.
+        """
+        self.must_reload = True
+        self.machine.part_cache.clear()
+        first = self.heads[0]
+        load_parts(self.machine, self.keyframe_parts(0))
+        self.next_input = first.first_input
+        self.must_reload = False
+        self.holder[0] = self
+
+    def blamed(self, problem: Exception) -> Exception:
         """Return what to raise: what no machine of ours would do is the fault of the file it came from."""
         if isinstance(problem, KernelSimError) or not self.is_foreign:
             return problem
@@ -270,10 +317,23 @@ class Timeline:
         again = self.machine.step < self.end_step
         if again and index % MOMENT_EVERY_INPUTS == 0 and self.machine.is_idle:
             self._keep_moment(Moment(self.machine.step, index, dump_parts(self.machine)))
+        try:
+            call = apply_input(self.machine, given)
+        except ConfigError as problem:
+            self._forget_input(index)
+            if self.is_foreign and given.do.startswith(HALF_DONE):
+                self._go_back()
+            raise InputRefused(str(problem)) from problem
         self.next_input = index + 1
-        call = apply_input(self.machine, given)
         if call is not None and not again:
             self.calls[index] = call
+
+    def _forget_input(self, index: int) -> None:
+        """Take out an input that the machine refused, unless it is a file's: it would be refused again."""
+        if index >= self.nr_inputs_of_file:
+            del self.open_body.inputs[index - self.heads[-1].first_input]
+            self.heads[-1].nr_inputs -= 1
+            self.nr_inputs -= 1
 
     def _keep_events(self) -> None:
         """Add the events of new steps; those of steps that were taken before are known."""
@@ -324,12 +384,17 @@ class Timeline:
         self.must_reload = True  # should it end half way
         try:
             load_parts(self.machine, start.parts)
+            if self.machine.step != start.step:
+                raise RecordingError(
+                    f"the keyframe at step {start.step} holds the state of step {self.machine.step}"
+                )
+            if self.is_foreign and start.step not in self.sound_steps:
+                _check_loaded(self.machine)
+                self.sound_steps[start.step] = None
         except Exception as problem:
-            raise self._blamed(problem) from problem
-        if self.machine.step != start.step:
-            raise RecordingError(
-                f"the keyframe at step {start.step} holds the state of step {self.machine.step}"
-            )
+            if self.is_foreign and start.step > self.first_step:
+                self._go_back()
+            raise self.blamed(problem) from problem
         self.next_input = start.input_index
         self.must_reload = False
         self.holder[0] = self
@@ -371,6 +436,8 @@ class Timeline:
         ]
         branch.open_body = SegmentBody(body.inputs[:nr_inputs], events)
         branch.nr_inputs = self.next_input
+        branch.nr_inputs_of_file = min(self.nr_inputs_of_file, branch.nr_inputs)
+        branch.open_bytes = sum(bytes_of(given.args) for given in branch.open_body.inputs)
         branch.nr_events = head.first_event + len(events)
         branch.end_step = step
         branch.moments = [kept for kept in self.moments if kept.step <= step]
@@ -384,6 +451,23 @@ class Timeline:
         branch.sink = None
         self.must_reload = True
         return branch
+
+
+def _check_loaded(machine: Machine) -> None:
+    """Raise InvariantBroken for parts that no machine can be in; what is slow to check is left out."""
+    machine.pages.check_invariants()
+    machine.slab.check_invariants()
+    machine.fixmap.check_invariants()
+    machine.modules.check_invariants()
+    for space in machine.area_spaces():
+        space.check_invariants()
+    for tlb in machine.tlbs.values():
+        tlb.check_invariants()
+
+
+def bytes_of(args: Iterable[object]) -> int:
+    """Return how many bytes the texts and files among an input's arguments take, about."""
+    return sum(len(each) for each in args if isinstance(each, str | bytes))
 
 
 class _Shared:

@@ -59,8 +59,8 @@ def test_the_machine_beneath_tells_its_story() -> None:
         "cpu 3 reads 0x8 at 0x35000",
         "cpu 3 stays: -EAGAIN",
         "cpu 3 is online",
-        "hits 1 in L1, 0 in L2; 1 misses, for which 4 table entries were read",
+        "hits 1 in L1, 0 in L2; misses 1, for which 4 table entries were read",
         "hits is gone",
         "<6>smpboot: CPU 3 is now offline",
     ):
-        assert told in lines
+        assert any(line.startswith(told) for line in lines), told

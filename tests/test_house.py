@@ -61,6 +61,7 @@ KERNEL_FUNCTIONS = (
     "post_relocation", "percpu_modcopy", "percpu_modfree", "complete_formation", "do_init_module",
     "do_one_initcall", "cleanup_module", "delete_module", "free_module", "module_deallocate",
     "module_unload_free", "try_module_get", "module_put", "cpa_flush",
+    "do_free_init",
 )  # fmt: skip
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
 TEXT_SUFFIXES = (".py", ".md", ".toml", ".tcss", ".txt", ".yml", ".yaml", ".cfg", "")

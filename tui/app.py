@@ -30,6 +30,8 @@ from tui.screens.help_screen import HelpScreen
 from tui.theme import DARK, DARK_NAME, LIGHT, LIGHT_NAME
 
 HUGE_COLUMNS = 190
+ADDRESSES = ("virt", "start", "cpu0", "core_addr")  # columns of listings without steps and places
+BAD_INPUT = 2
 MARKED_EVENTS_MAX = 64  # a longer way changes so much that marks say nothing
 
 
@@ -59,6 +61,7 @@ class KmemscopeApp(App[None]):
         self.theme = LIGHT_NAME if light else DARK_NAME
         self.asking = Asking(self)
         self.last_event_index = session.event_index
+        self.problem: Exception | None = None  # what a file holds that ended the screen
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -80,6 +83,15 @@ class KmemscopeApp(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return colours for looks that are not ours."""
         return DARK.variables
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Leave in words, not in a traceback, if it is a stranger's file that cannot be shown."""
+        timeline = self.session.timeline
+        if timeline.is_foreign:
+            self.problem = timeline.blamed(error)
+            self.exit(return_code=BAD_INPUT)
+        else:
+            super()._handle_exception(error)
 
     # -- what is shown -----------------------------------------------------------------------------
 
@@ -112,7 +124,9 @@ class KmemscopeApp(App[None]):
     def _name_place(self, place: Place | None) -> None:
         fault = self.session.machine.fault
         if fault is not None:
-            self.say(fault_headline(self.session, fault), "error")
+            begin = self.session.fault_begin_step()
+            key = "P" if begin == self.session.previous_call_step() else f"g {begin}"
+            self.say(f"{fault_headline(self.session, fault)}; {key}: back before it", "error")
         elif place is not None:
             self.say(describe(self.session, place))
 
@@ -148,7 +162,7 @@ class KmemscopeApp(App[None]):
         self.open_listing(message.name)
 
     def on_row_chosen(self, message: RowChosen) -> None:
-        """Go where a row leads: to a CPU, to a step, or to a place on the map."""
+        """Go where a row leads: to a CPU, to a step, to a place on the map, or to the walk of an address."""
         cells = message.cells
         step = next(
             (cells[name] for name in ("step", "born_step") if isinstance(cells.get(name), int)),
@@ -162,6 +176,11 @@ class KmemscopeApp(App[None]):
             self._show_on_map(number, offset if isinstance(offset, int) else 0)
         elif isinstance(step, int):
             self.mover.go_to(step)
+        else:
+            address = next((cells[name] for name in ADDRESSES if cells.get(name)), None)
+            if isinstance(address, int):
+                self.desk.focus_on.typed_address = address
+                self.open_listing("walk")
 
     def _show_on_map(self, number: int, offset: int) -> None:
         chunk_map = self.desk.map_pane.chunk_map
@@ -184,6 +203,8 @@ class KmemscopeApp(App[None]):
 
         def where() -> int | None:
             step = session.step + steps
+            if step > session.end_step and session.has_more:
+                return session.go_on(steps)
             return step if session.first_step <= step <= session.end_step else None
 
         self.mover.wish(
@@ -191,7 +212,10 @@ class KmemscopeApp(App[None]):
         )
 
     def action_next_call(self) -> None:
-        """Go to the end of the call."""
+        """Go to the end of the call; at the newest step let all that is under way run to its end."""
+        if self.session.has_more:
+            self.mover.run_on()
+            return
         self.mover.wish(self.session.next_call_step, "there is no call after this")
 
     def action_previous_call(self) -> None:
@@ -200,7 +224,13 @@ class KmemscopeApp(App[None]):
 
     def action_next_event(self) -> None:
         """Go to the next event."""
-        self.mover.wish(self.session.next_event_step, "there is no event after this")
+        session = self.session
+
+        def where() -> int | None:
+            step = session.next_event_step()
+            return session.go_on_to_event() if step is None else step
+
+        self.mover.wish(where, "there is no event after this")
 
     def action_previous_event(self) -> None:
         """Go to the event before."""
@@ -323,7 +353,10 @@ class KmemscopeApp(App[None]):
 def run_app(session: Session) -> None:
     """Show a session on the terminal until the person leaves."""
     collect_rarely()
-    KmemscopeApp(session).run()
+    app = KmemscopeApp(session)
+    app.run()
+    if app.problem is not None:
+        raise app.problem
 
 
 def _no_mark(kinds: str, side: str) -> str:

@@ -16,7 +16,7 @@ from tui.debugger.output import Output
 from tui.debugger.owners import whatis
 from tui.debugger.position import EXPECTED
 from tui.debugger.table import Column, Table
-from tui.panes.listings import OUTPUT
+from tui.panes.listings import FAULT, OUTPUT
 from tui.screens.prompt_screen import Check, PromptScreen
 from tui.search import find_in_map
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GOTO_HINT = "1234  50%  +10  -10  #17 (event)  @mark  start  end"
 NAME_HINT = "a letter, then letters, digits or _"
-ADDRESS_HINT = "0xffff…  phys:0x…  percpu:0x…  percpu:0x…@CPU  or a symbol"
+ADDRESS_HINT = "0xffff…  phys:0x…  pfn:0x…  percpu:0x…  percpu:0x…@CPU  or a symbol"
 SHORT_LINES = 1
 
 
@@ -144,8 +144,14 @@ class Asking:
         """Return what the last word of a command line could become."""
         return complete(self.session, line)
 
-    def show_answer(self, line: str, output: Output) -> None:
-        """Show what a command answered: a listing in the lower pane, one line on the status line."""
+    def show_answer(self, line: str, output: Output, *, has_stopped: bool = False) -> None:
+        """Show what a command answered: a listing in the lower pane, one line on the status line.
+
+        If the machine has stopped at a fault meanwhile, the fault is the answer; the status line tells it.
+        """
+        if has_stopped:
+            self.app.call_after_refresh(self.app.open_listing, FAULT)
+            return
         table = output.table
         if table is None and len(output.lines) > SHORT_LINES:
             rows = tuple((text,) for text in output.lines)
@@ -153,6 +159,8 @@ class Asking:
         if table is not None:
             self.show_output(table)
         said = output.lines[0] if output.lines else table.title if table is not None else ""
+        if table is not None and table.notes and said == table.title and output.lines:
+            said = table.notes[0]  # where it stands shows anyway
         if said:
             kind = "done" if output.ok else "error"
             self.app.say(said, kind)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from textual.worker import Worker
 
 from kernel_sim.errors import KernelSimError
+from tui.debugger.commands.registry import TABLE_ONLY
 from tui.debugger.console import execute
 from tui.debugger.output import Output
 from tui.debugger.session import Session
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 GROUP = "move"
 PLAY_PAUSE_S = 0.1
+PANE_ROWS_MAX = 5000  # of a typed listing; nobody scrolls through more
 SPEEDS = (1, 2, 5, 10, 25, 100)  # events between two pictures
 Wish = Callable[[], int | None]
 
@@ -86,7 +88,7 @@ class Mover:
         """Run from event to event at a pleasant speed, or pause."""
         if self.stop():
             return
-        if self.session.next_event_step() is None:
+        if self.session.next_event_step() is None and not self.session.has_more:
             self.app.say("this is the end: nothing happens after it", "error")
             return
         self.is_playing = True
@@ -119,6 +121,22 @@ class Mover:
             self.app.say(str(problem), "error")
         self.app.call_after_refresh(self._run_pending)
 
+    def run_on(self) -> None:
+        """Let all calls under way run to their ends, beyond the newest step."""
+        self.stop()
+        self.is_moving = True
+        self._start(self._run_on)
+
+    async def _run_on(self) -> None:
+        problem: KernelSimError | None = None
+        try:
+            await self.session.run()
+        except KernelSimError as raised:
+            problem = raised
+        except asyncio.CancelledError:
+            return
+        self._arrived(problem)
+
     def carry_out(self, line: str) -> None:
         """Carry out a typed command; what it answers is shown when it is done."""
         self.stop()
@@ -128,15 +146,19 @@ class Mover:
     async def _carry_out(self, line: str) -> None:
         problem: KernelSimError | None = None
         output = Output()
+        stood_at_fault = self.session.machine.fault is not None
         try:
-            output = await execute(self.session, line, self._progress)
+            output = await execute(
+                self.session, line, self._progress, wants=TABLE_ONLY, rows_max=PANE_ROWS_MAX
+            )
         except KernelSimError as raised:
             problem = raised
         except asyncio.CancelledError:
             return
         self._arrived(problem)
         if problem is None:
-            self.app.asking.show_answer(line, output)
+            has_stopped = self.session.machine.fault is not None and not stood_at_fault
+            self.app.asking.show_answer(line, output, has_stopped=has_stopped)
 
     def _run_pending(self) -> None:
         where, self.pending = self.pending, None
@@ -149,9 +171,10 @@ class Mover:
     async def _play(self) -> None:
         session = self.session
         while self.is_playing:
+            here = session.step
             index = min(session.event_index + SPEEDS[self.speed], session.nr_events) - 1
-            step = session.event_step(index)
-            if step is None or step <= session.step:
+            step = session.go_on_to_event() if session.has_more else session.event_step(index)
+            if step is None or step <= here:
                 break
             await session.go(step)
             self.app.stopped()

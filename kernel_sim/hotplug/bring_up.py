@@ -85,7 +85,7 @@ async def _cpu_up(machine: Machine, cpu: int, up: int) -> int:
     if not result:
         result = await cpuhp_kick_ap(machine, up, (up, True, CPUHP_ONLINE))
         if result:
-            await takedown_cpu(machine, cpu, up)
+            await takedown_cpu(machine, cpu, up, undoing=True)
     if result:
         await cpuhp_down_callbacks(machine, cpu, up, CPUHP_OFFLINE)
     else:
@@ -135,7 +135,9 @@ async def cpuhp_thread_fun(
         result = await cpuhp_invoke_callback(machine, cpu, for_cpu, state, bringup, target)
         if result:
             for undone in reversed(done):
-                await cpuhp_invoke_callback(machine, cpu, for_cpu, undone, not bringup, target)
+                await cpuhp_invoke_callback(
+                    machine, cpu, for_cpu, undone, not bringup, target, undoing=True
+                )
             owner.hotplug_state = began_at
             return result
         owner.hotplug_state = state.number if bringup else state.number - 1
@@ -192,13 +194,15 @@ async def _cpu_down(machine: Machine, cpu: int, down: int) -> int:
     return result
 
 
-async def takedown_cpu(machine: Machine, cpu: int, down: int) -> int:
+async def takedown_cpu(machine: Machine, cpu: int, down: int, undoing: bool = False) -> int:
     """Stop the CPU: its starting steps backwards, on itself, when nothing else runs there.
 
     Returns 0, or -EAGAIN if it was told to fail; then nothing was done.
     """
     state = STATE_OF_NUMBER[TEARDOWN]
-    result = await cpuhp_invoke_callback(machine, cpu, down, state, False, CPUHP_OFFLINE)
+    result = await cpuhp_invoke_callback(
+        machine, cpu, down, state, False, CPUHP_OFFLINE, undoing=undoing
+    )
     if result:
         return result
     stopped = machine.run_on(down, "take_cpu_down", (down,), IN_STOPPER)

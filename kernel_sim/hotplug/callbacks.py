@@ -23,12 +23,21 @@ STACK_ORDER = 2  # THREAD_SIZE_ORDER: 16 KiB
 
 
 async def cpuhp_invoke_callback(
-    machine: Machine, cpu: int, for_cpu: int, state: HotplugState, bringup: bool, target: int
+    machine: Machine,
+    cpu: int,
+    for_cpu: int,
+    state: HotplugState,
+    bringup: bool,
+    target: int,
+    undoing: bool = False,
 ) -> int:
-    """Do one step for for_cpu, running on cpu; returns 0 or a negative error number."""
+    """Do one step for for_cpu, running on cpu; returns 0 or a negative error number.
+
+    undoing: the step takes back what was done; it is not told to fail, for there is no way back from that.
+    """
     function = state.startup if bringup else state.teardown
     owner = machine.cpus[for_cpu]
-    may_fail = bringup or state.section == ONLINE
+    may_fail = not undoing and (bringup or state.section == ONLINE)
     if may_fail and machine.hotplug_fail == (for_cpu, state.number):
         machine.hotplug_fail = None
         machine.emit(cpu, CpuhpEnter(for_cpu, target, state.number, function or state.name))

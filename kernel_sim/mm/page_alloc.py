@@ -59,6 +59,8 @@ from kernel_sim.mm.zone_figures import (
 )
 from kernel_sim.mm.zone_map import ZoneMap, find_hole, free_lowmem_ranges
 
+_NOT_PLAIN = ("online_cpus_of_node", "node_of_cpu", "min_free_kbytes", "khugepaged")
+
 
 class PageAllocatorState(TypedDict):
     """A PageAllocator as builtin types; counters are by position in distances, that is by node."""
@@ -74,10 +76,7 @@ class PageAllocatorState(TypedDict):
 
 
 class PageHousekeepingState(TypedDict, total=False):
-    """What a PageAllocator has beyond PageAllocatorState; lists and numa are by zone.
-
-    Empty for a plain x86-64 allocator without fault injection.
-    """
+    """What a PageAllocator has beyond PageAllocatorState, by zone; none if plain x86-64 without fault."""
 
     profile: str
     arch: str
@@ -351,13 +350,14 @@ class PageAllocator:
         """Return what dump() leaves out: profile, lists, counters of zones, fault injection."""
         if (self.profile, self.arch, self.fault) == (PROFILE_PLAIN, ARCH_X86_64, None):
             return {}
+        is_plain = self.profile == PROFILE_PLAIN
         return {
             "profile": self.profile,
             "arch": self.arch,
             "min_free_kbytes": self.min_free_kbytes,
             "khugepaged": self.khugepaged,
-            "online_cpus_of_node": sorted(self.online_cpus_of_node.items()),
-            "node_of_cpu": list(self.node_of_cpu),
+            "online_cpus_of_node": [] if is_plain else sorted(self.online_cpus_of_node.items()),
+            "node_of_cpu": [] if is_plain else list(self.node_of_cpu),
             "lists": [zone.lists.dump() if zone.lists else [] for zone in self.zones],
             "numa": [list(zone.numa) for zone in self.zones],
             "fault": self.fault.dump() if self.fault is not None else None,
@@ -400,11 +400,13 @@ class PageAllocator:
     def restore(
         self, state: PageAllocatorState, lists: PageHousekeepingState | None = None
     ) -> None:
-        """Go to a dumped state, in place; version goes on growing."""
+        """Go to a dumped state, in place; version goes on growing. What is no state there stays."""
         version = self.version + 1
         loaded = PageAllocator.load(state, lists)
+        kept = _NOT_PLAIN if loaded.profile == PROFILE_PLAIN else ()
         for slot in fields(self):
-            setattr(self, slot.name, getattr(loaded, slot.name))
+            if slot.name not in kept:
+                setattr(self, slot.name, getattr(loaded, slot.name))
         self.version = version
 
     def check_invariants(self) -> None:

@@ -2,10 +2,11 @@
 
     fast    every zone of the list, down to its low mark
     slow    down to the min mark, or below it for who may        ── __GFP_HIGH, GFP_ATOMIC
-            no marks                                             ── __GFP_MEMALLOC
+            then no marks                                        ── __GFP_MEMALLOC
             once more, after all CPUs' lists came back           ── who may wait, not __GFP_NORETRY
-            no marks                                             ── __GFP_NOFAIL
+            no marks                                             ── __GFP_NOFAIL that may wait
 
+2.6.20 has no slow way for GFP_THISNODE, which is __GFP_THISNODE, __GFP_NOWARN and __GFP_NORETRY.
 There is nothing to write out or to swap, so direct reclaim finds no pages but those on the CPUs'
 lists. kswapd has no work either, and no process is ever killed.
 Source: mm/page_alloc.c, get_page_from_freelist() and __alloc_pages_slowpath(), Linux 6.1.
@@ -18,8 +19,11 @@ from dataclasses import dataclass
 
 from kernel_sim.mm.gfp import (
     GFP_DIRECT_RECLAIM,
+    GFP_MEMALLOC,
     GFP_NOFAIL,
     GFP_NORETRY,
+    GFP_NOWARN,
+    GFP_THISNODE,
     gfp_to_text,
 )
 from kernel_sim.mm.page_lists import COLD, GFP_COLD, HOT
@@ -30,6 +34,8 @@ from kernel_sim.mm.watermarks import (
     watermark_ok,
 )
 from kernel_sim.mm.zone import Zone
+
+_ONLY_HERE_2_6_20 = GFP_THISNODE | GFP_NOWARN | GFP_NORETRY
 
 
 @dataclass(slots=True)
@@ -73,12 +79,16 @@ def slow_page(call: PageCall, drain_all: Callable[[], int]) -> tuple[Zone, int] 
     drain_all gives back the pages on all CPUs' lists and says how many there were.
     """
     gfp = call.gfp
+    if call.profile == PROFILE_2_6_20 and gfp & _ONLY_HERE_2_6_20 == _ONLY_HERE_2_6_20:
+        return None
     alloc_flags = alloc_flags_of(gfp, call.profile)
-    got = _from_zonelist(call, alloc_flags)
+    got = _from_zonelist(call, alloc_flags_of(gfp & ~GFP_MEMALLOC, call.profile))
+    if got is None and alloc_flags & ALLOC_NO_WATERMARKS:
+        got = _from_zonelist(call, alloc_flags)
     may_reclaim = gfp & GFP_DIRECT_RECLAIM and not gfp & GFP_NORETRY
     if got is None and may_reclaim and drain_all():
         got = _from_zonelist(call, alloc_flags)
-    if got is None and gfp & GFP_NOFAIL:
+    if got is None and gfp & GFP_NOFAIL and gfp & GFP_DIRECT_RECLAIM:
         got = _from_zonelist(call, ALLOC_NO_WATERMARKS)
     return got
 

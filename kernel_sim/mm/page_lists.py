@@ -45,7 +45,7 @@ _BATCH_BYTES_MAX = 1 << 20
 CpuListState = tuple[list[int], int]
 """Pages from head to tail, and the free factor."""
 PageListsState = list[tuple[int, list[CpuListState]]]
-"""By CPU, ascending: its lists. CPUs without pages are left out."""
+"""By CPU, ascending: its lists. CPUs without pages and factor are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ class PageLists:
         Returns its pfn, or None if the zone has none left.
         """
         cpu_list = self._lists_of(cpu)[kind]
+        cpu_list.free_factor >>= 1
         if not cpu_list.pages:
             self._refill(cpu, cpu_list, self.sizes[kind].batch_pages)
             if not cpu_list.pages:
                 return None
-        cpu_list.free_factor >>= 1
         pfn = cpu_list.pages.popleft()
         del self.cpu_of_page[pfn]
         return pfn
@@ -121,10 +121,11 @@ class PageLists:
     def drain_cpu(self, cpu: int) -> int:
         """Give all pages of a CPU's lists back to the buddy allocator; return how many.
 
+        The free factor stays: it is of the CPU's habits, not of the pages.
         Source: drain_pages_zone(), Linux 6.1.
         """
         nr_drained = 0
-        for cpu_list in self.by_cpu.pop(cpu, ()):
+        for cpu_list in self.by_cpu.get(cpu, ()):
             nr_drained += len(cpu_list.pages)
             self._give_back(cpu_list, len(cpu_list.pages))
         return nr_drained

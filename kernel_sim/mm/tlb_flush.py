@@ -44,7 +44,7 @@ class FlushHost(Protocol):
 async def flush_tlb_kernel_range(host: FlushHost, cpu: int, start: int, end: int) -> None:
     """Make every online CPU forget the translations of [start, end)."""
     if host.tlbs:
-        whole = (end - start) >> PAGE_SHIFT > FLUSH_CEILING_PAGES
+        whole = end - start > FLUSH_CEILING_PAGES << PAGE_SHIFT
         if whole:
             await on_each_cpu(host, cpu, "do_flush_tlb_all", ())
         else:

@@ -7,7 +7,7 @@
 
 Which pages an area has is read from its page table entries; there is no second list. A lazily freed
 area costs no flush. Where freeing made too many of them, all are purged and then flushed at once;
-module_memfree() always does that, for code must not stay reachable.
+module_memfree() always does that, and before the pages go: code must not stay reachable.
 Source: mm/vmalloc.c and arch/x86/kernel/module.c, Linux 6.1.
 """
 
@@ -121,7 +121,7 @@ async def __vmalloc_node_range(
     nr_pages = align_up(size_bytes, PAGE_SIZE_BYTES) >> PAGE_SHIFT
     if nr_pages <= 0:
         return 0
-    if nr_pages > sum(zone.buddy.nr_present_pages for zone in host.pages.zones):
+    if nr_pages > sum(zone.nr_managed_pages for zone in host.pages.zones):
         _warn_alloc(host, cpu, gfp, f"size {size_bytes}, exceeds total pages")
         return 0
     addr = space.alloc_area(size_bytes, PAGE_SIZE_BYTES, caller, nr_pages=nr_pages)
@@ -173,8 +173,11 @@ async def vm_area_alloc_pages(
     return True
 
 
-async def vfree(host: VmallocHost, cpu: int, addr: int) -> None:
+async def vfree(host: VmallocHost, cpu: int, addr: int, flush_reset: bool = False) -> None:
     """Give back the area that holds addr, with its pages; 0 is nothing to do.
+
+    flush_reset (VM_FLUSH_RESET_PERMS): all that is lazily freed is purged and flushed before the pages
+    go. The kernel has one list of lazily freed areas for both spaces, so both are purged.
 
     What is no area gets a warning in the log and nothing else. Raises KernelBug for an area whose
     pages are not its own, such as a chunk's.
@@ -198,7 +201,7 @@ async def vfree(host: VmallocHost, cpu: int, addr: int) -> None:
         )
     pfns = _unmap(host.space, area)
     space.free_vm_areas((area.start,))
-    purged = space.take_purged()
+    purged = _purge_all(host) if flush_reset else space.take_purged()
     if purged:
         await flush_tlb_kernel_range(host, cpu, *purged)
     for pfn in pfns:
@@ -207,28 +210,29 @@ async def vfree(host: VmallocHost, cpu: int, addr: int) -> None:
 
 
 async def module_memfree(host: VmallocHost, cpu: int, addr: int) -> None:
-    """Give back an area of the module space, purge all lazily freed areas, and flush at once.
+    """Give back an area of the module space: no CPU reaches its pages any more when they are free.
 
-    The kernel has one list of lazily freed areas for both spaces, so both are purged.
     Source: vm_remove_mappings() of an area with VM_FLUSH_RESET_PERMS, Linux 6.1; the direct map,
     whose permissions are as they were here, is not flushed.
     """
-    await vfree(host, cpu, addr)
-    spans = []
-    for space in (host.vmalloc, host.module_space):
-        space.purge()
-        purged = space.take_purged()
-        if purged:
-            spans.append(purged)
-    if spans:
-        start, end = min(span[0] for span in spans), max(span[1] for span in spans)
-        await flush_tlb_kernel_range(host, cpu, start, end)
+    await vfree(host, cpu, addr, flush_reset=True)
 
 
 def area_pfns(space: KernelAddressSpace, area: VmArea) -> list[int]:
     """Return the pages mapped in an area, lowest address first, read from its page table entries."""
     found = (space.translate(virt) for virt in range(area.start, area.end, PAGE_SIZE_BYTES))
     return [phys >> PAGE_SHIFT for phys in found if phys is not None]
+
+
+def _purge_all(host: VmallocHost) -> tuple[int, int] | None:
+    """Purge both spaces; return the range to flush."""
+    spans = []
+    for space in (host.vmalloc, host.module_space):
+        space.purge()
+        purged = space.take_purged()
+        if purged:
+            spans.append(purged)
+    return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
 
 
 def _map(host: VmallocHost, cpu: int, addr: int, pfns: Sequence[int], flags: int) -> bool:

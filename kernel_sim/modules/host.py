@@ -72,6 +72,10 @@ class ModuleHost(Protocol):
         """Set the protection of pages: ROX, RO or RW_NX; False if that failed."""
         ...
 
+    def schedule_work(self, cpu: int, work: str) -> None:
+        """Ask the CPU's kworker to make a call of the loader, named by its function, later."""
+        ...
+
     def flush_tlb_kernel_range(self, cpu: int, start: int, end: int) -> Path:
         """Make every CPU forget the translations of [start, end): a right was taken away."""
         ...

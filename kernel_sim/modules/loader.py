@@ -49,19 +49,22 @@ from kernel_sim.modules.symbol_table import Exported, core_symbols_of, exports_o
 from kernel_sim.primitives import PREEMPT, Lock
 
 NO_OWNER_NAME = "kernel"
+DO_FREE_INIT = "do_free_init"
 
 
 class LoaderState(TypedDict):
-    """A ModuleLoader as builtin types; modules newest first."""
+    """A ModuleLoader as builtin types; modules newest first, init_free in the order of loading."""
 
     modules: list[ModuleState]
+    init_free: list[int]
     leaks: list[tuple[str, str, int]]
 
 
 class ModuleLoader:
     """All modules of a machine, newest first as in /proc/modules.
 
-    leaks: areas that a module's exit did not free: (module, variable, __percpu pointer). version grows
+    leaks: areas that a module's exit did not free: (module, variable, __percpu pointer). init_free:
+    init blocks that nobody needs any more and do_free_init() has not given back yet. version grows
     with every change. loading: who waits for a module half loaded waits for its lock; empty when no call
     is under way.
     """
@@ -71,6 +74,7 @@ class ModuleLoader:
         self.host = host
         self.modules: list[Module] = []
         self.leaks: list[tuple[str, str, int]] = []
+        self.init_free: list[int] = []
         self.version = 0
         self.mutex = Lock("module_mutex", irqs_off=False)
         self.loading: dict[str, Lock] = {}
@@ -219,7 +223,7 @@ class ModuleLoader:
     async def do_init_module(self, cpu: int, mod: Module, info: LoadInfo) -> int:
         """Run the module's init; it is live then, or gone if init returned an error.
 
-        The kernel gives the init block back a little later, from its work queue; here it is done at once.
+        The init block is given back from a work queue, a little later: the next module may not get it.
         """
         size_bytes = info.find_symbol_size("init_module") or 0
         call_site = f"init_module+0x0/{size_bytes:#x} [{mod.name}]"
@@ -238,8 +242,22 @@ class ModuleLoader:
         init_addr = memory.give_up_init(mod)
         self._finished(mod)
         self.mutex.release()
-        await self.host.module_memfree(cpu, init_addr)
+        if init_addr:
+            self.init_free.append(init_addr)
+            self.version += 1
+            self.host.schedule_work(cpu, DO_FREE_INIT)
         return 0
+
+    async def do_free_init(self, cpu: int) -> None:
+        """Give the init blocks of all modules that are live now back. Context: kworker.
+
+        Source: kernel/module/main.c, Linux 6.1; the grace period before it is not modelled.
+        """
+        await PREEMPT
+        while self.init_free:
+            addr = self.init_free.pop(0)
+            self.version += 1
+            await self.host.module_memfree(cpu, addr)
 
     # -- unloading ---------------------------------------------------------------------------------
 
@@ -301,7 +319,7 @@ class ModuleLoader:
         await PREEMPT
         mod = self.find_module(name)
         if mod is None or mod.nr_holds == 0:
-            raise KernelBug(f"module_put of {name}, which nobody holds")
+            raise KernelBug(f"module_put of {name:.80}, which nobody holds")
         mod.nr_holds -= 1
         self._put(cpu, mod, "module_put")
 
@@ -379,13 +397,18 @@ class ModuleLoader:
 
     def dump(self) -> LoaderState:
         """Return the whole state as builtin types; only while no load is under way."""
-        return {"modules": [module.dump() for module in self.modules], "leaks": list(self.leaks)}
+        return {
+            "modules": [module.dump() for module in self.modules],
+            "init_free": list(self.init_free),
+            "leaks": list(self.leaks),
+        }
 
     @classmethod
     def load(cls, host: ModuleHost, state: LoaderState) -> ModuleLoader:
         """Return a loader in the state that dump() described."""
         loader = cls(host)
         loader.modules = [Module.load(module) for module in state["modules"]]
+        loader.init_free = list(state["init_free"])
         loader.leaks = [(name, variable, ptr) for name, variable, ptr in state["leaks"]]
         return loader
 

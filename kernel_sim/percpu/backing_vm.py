@@ -21,6 +21,7 @@ from kernel_sim.events import (
 )
 from kernel_sim.mm.address_space import KernelAddressSpace
 from kernel_sim.mm.frames import PhysicalMemory
+from kernel_sim.mm.gfp import GFP_HIGHMEM, GFP_KERNEL, GFP_NORETRY, GFP_NOWARN
 from kernel_sim.mm.memory_access import MemoryAccess
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.page_alloc import PageAllocator
@@ -147,8 +148,15 @@ class VmBacking:
         return True
 
     async def alloc_pages_node(self, cpu: int, node: int, gfp: int) -> int | None:
-        """Return the pfn of one page, wished on a node, or None."""
+        """Return the pfn of one page, wished on a node, or None.
+
+        Of what the caller asked for only how hard to try reaches the page allocator, and high memory
+        will do. Recordings of the "plain" profile were made with the flags as they came.
+        Source: pcpu_alloc() in mm/percpu.c and pcpu_alloc_pages(), Linux 6.1.
+        """
         await PREEMPT
+        if self.pages.profile != PROFILE_PLAIN:
+            gfp = gfp & (GFP_KERNEL | GFP_NORETRY | GFP_NOWARN) | GFP_HIGHMEM
         return self.pages.alloc_pages(
             gfp=gfp, order=0, node=node, cpu=cpu, injectable=True, caller=PAGE_CALLER
         )

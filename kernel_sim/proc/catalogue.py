@@ -6,7 +6,7 @@ builtin_of(machine, "buddyinfo")   the same rows as dicts and lists
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kernel_sim.machine import Machine
@@ -20,24 +20,26 @@ from kernel_sim.proc.modules import modules_rows, modules_text
 from kernel_sim.proc.pagetypeinfo import pagetypeinfo_rows, pagetypeinfo_text
 from kernel_sim.proc.percpu_stats import percpu_stats_rows, percpu_stats_text
 from kernel_sim.proc.vmallocinfo import vmallocinfo_rows, vmallocinfo_text
-from kernel_sim.proc.zoneinfo import zoneinfo_rows, zoneinfo_text
+from kernel_sim.proc.zoneinfo import each_zone_row, zoneinfo_rows, zoneinfo_text
 
 
 class Listing(NamedTuple):
     """One file: how its rows are made from a machine, and how they are printed.
 
-    The text of a file with addresses takes the number of their digits besides.
+    The text of a file with addresses takes the number of their digits besides. each: the same rows one by
+    one, where all at once are too many for a screen.
     """
 
     path: str
     rows: Callable[[Machine], Any]
     text: Callable[..., str]
     has_addresses: bool = False
+    each: Callable[[Machine], Iterator[Any]] | None = None
 
 
 LISTINGS = {
     "buddyinfo": Listing("/proc/buddyinfo", buddyinfo_rows, buddyinfo_text),
-    "zoneinfo": Listing("/proc/zoneinfo", zoneinfo_rows, zoneinfo_text),
+    "zoneinfo": Listing("/proc/zoneinfo", zoneinfo_rows, zoneinfo_text, each=each_zone_row),
     "pagetypeinfo": Listing("/proc/pagetypeinfo", pagetypeinfo_rows, pagetypeinfo_text),
     "vmallocinfo": Listing("/proc/vmallocinfo", vmallocinfo_rows, vmallocinfo_text, True),
     "meminfo": Listing("/proc/meminfo", meminfo_rows, meminfo_text),

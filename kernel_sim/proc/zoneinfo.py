@@ -19,6 +19,7 @@ Source: mm/vmstat.c, Linux 6.1: zoneinfo_show_print(), calculate_normal_threshol
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kernel_sim.machine import Machine
@@ -100,7 +101,11 @@ class ZoneRow(NamedTuple):
 
 def zoneinfo_rows(machine: Machine) -> tuple[ZoneRow, ...]:
     """Return a row for every zone of the build on every node, with memory or without."""
-    rows: list[ZoneRow] = []
+    return tuple(each_zone_row(machine))
+
+
+def each_zone_row(machine: Machine) -> Iterator[ZoneRow]:
+    """Yield the rows one by one: each has as many parts as there are CPUs."""
     for node in online_nodes(machine):
         zones = {
             zone.name: zone for zone in machine.pages.zones_of(node) if zone.buddy.nr_present_pages
@@ -109,20 +114,17 @@ def zoneinfo_rows(machine: Machine) -> tuple[ZoneRow, ...]:
         for name in zone_names(machine):
             zone = zones.get(name)
             if zone is None:
-                rows.append(_empty_row(machine, node, name))
+                yield _empty_row(machine, node, name)
                 continue
             counters = _node_counters(machine, node) if name == first else ()
-            rows.append(
-                ZoneRow(
-                    node,
-                    name,
-                    counters,
-                    _sizes(machine, zone),
-                    zone_protection(machine, zone),
-                    _population(machine, zone),
-                )
+            yield ZoneRow(
+                node,
+                name,
+                counters,
+                _sizes(machine, zone),
+                zone_protection(machine, zone),
+                _population(machine, zone),
             )
-    return tuple(rows)
 
 
 def _shown(machine: Machine, names: tuple[str, ...]) -> tuple[str, ...]:

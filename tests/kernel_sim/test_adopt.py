@@ -9,6 +9,7 @@ import pytest
 
 from kernel_sim.errors import ConfigError
 from kernel_sim.percpu.chunk import RESERVED
+from tests.kernel_sim.whole_machines import Whole
 
 Build = Callable[..., Any]
 GFP = 0xCC0
@@ -168,3 +169,21 @@ def test_on_km_a_chunk_can_come_and_go_as_on_vm(small_kernel: Build) -> None:
     kernel.knob("adopt_destroy", 1)
     assert kernel.machine.pages.nr_free_pages == free_pages
     kernel.check()
+
+
+def test_what_a_chunk_at_any_place_purged_is_flushed_at_once() -> None:
+    whole = Whole()
+    machine = whole.machine
+    places = machine.places
+    span = max(map(sum, zip(places.group_offsets, places.group_sizes, strict=True)))
+    addr = machine.vmalloc.alloc_area(2 * span, 4096, "f")
+    assert addr is not None
+    left = machine.vmalloc.end + 1 - machine.vmalloc.area_of(addr).end
+    assert machine.vmalloc.alloc_area(left - 3 * 4096, 4096, "f") is not None
+    machine.tlbs[2].insert(addr, 12, 0x300, 0)
+    machine.vmalloc.free_vm_areas((addr,))  # only a purge makes room
+    assert machine.vmalloc.lazy
+    whole.knob("adopt_create", 0)
+    assert not machine.vmalloc.lazy
+    assert machine.vmalloc.take_purged() is None
+    assert machine.tlbs[2].lookup(addr) is None

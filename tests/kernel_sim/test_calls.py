@@ -152,7 +152,7 @@ def test_calls_have_the_kernels_names(small_kernel: Build) -> None:
     assert list(table) == [
         "pcpu_alloc", "free_percpu", "pcpu_balance_workfn", "this_cpu_read", "this_cpu_write",
         "this_cpu_add", "per_cpu_ptr", "per_cpu", "load_module", "delete_module",
-        "try_module_get", "module_put", "alloc_pages", "free_pages", "drain_all_pages",
+        "do_free_init", "try_module_get", "module_put", "alloc_pages", "free_pages", "drain_all_pages",
         "kmalloc_node", "kfree", "vmalloc", "vfree", "read", "write", "flush_tlb_all",
         "flush_tlb_kernel_range", "do_flush_tlb_all", "do_kernel_range_flush", "cpu_up", "cpu_down",
         "start_secondary", "take_cpu_down", "cpuhp_thread_fun",

@@ -7,6 +7,7 @@ import pytest
 from kernel_sim.check_beneath import check_beneath
 from kernel_sim.errors import InvariantBroken
 from kernel_sim.mm.gfp import GFP_KERNEL
+from kernel_sim.mm.paging import RW
 from kernel_sim.mm.tlb import TlbEntry
 from tests.kernel_sim.whole_machines import Whole
 
@@ -109,3 +110,29 @@ def test_what_is_not_mapped_any_more_may_stay_for_a_while(whole: Whole) -> None:
     whole.call("vfree", addr)
     assert whole.machine.tlbs[1].lookup(addr) is not None
     whole.check()
+
+
+def test_an_entry_that_is_not_mapped_where_nothing_was_freed(whole: Whole) -> None:
+    addr = whole.call("vmalloc", 4096) + 4096  # the guard page
+    whole.machine.tlbs[1].insert(addr, 12, 0x300, 0)
+    assert f"cpu 1: its TLB is stale at {addr:#x}: not mapped any more" in broken(whole)
+
+
+def test_an_entry_with_a_right_that_was_taken_away(whole: Whole) -> None:
+    module = whole.machine.modules.find_module("counter")
+    assert module is not None
+    now = whole.machine.space.find_translation(module.core_addr)
+    assert now is not None
+    whole.machine.tlbs[1].insert(module.core_addr, 12, now.pfn, now.flags | RW)
+    assert "RW here only" in broken(whole)
+
+
+def test_a_page_allocator_that_was_not_told_of_a_cpu(whole: Whole) -> None:
+    whole.machine.pages.set_online(1, 2)
+    assert "node 1 has 1 CPUs online, the page allocator knows of 2" in broken(whole)
+
+
+def test_a_limit_of_lazy_areas_that_is_out_of_date(whole: Whole) -> None:
+    assert whole.machine.module_space.lazy_max_pages == whole.machine.vmalloc.lazy_max_pages
+    whole.machine.module_space.lazy_max_pages += 1
+    assert "lazily freed pages are put up with, for 3 CPUs online" in broken(whole)

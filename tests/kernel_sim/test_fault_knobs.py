@@ -9,6 +9,7 @@ from kernel_sim.fault_knobs import SETTING_NAMES, parse_fault_settings
 from kernel_sim.mm.fault_injection import FaultSettings
 from kernel_sim.mm.gfp import GFP_KERNEL
 from tests.kernel_sim.conftest import SmallKernel
+from tests.kernel_sim.whole_machines import Whole
 
 
 def test_settings_are_read_by_the_names_of_debugfs() -> None:
@@ -92,3 +93,12 @@ def test_a_failure_that_was_ordered_can_be_taken_back() -> None:
     kernel.knob("cpuhp_fail", 3, 36)
     kernel.knob("cpuhp_fail", 3, 0)
     assert kernel.machine.hotplug_fail is None
+
+
+def test_what_is_refused_has_not_happened() -> None:
+    whole = Whole()
+    before = (whole.machine.step, whole.machine.scheduler.dump())
+    for name, args in (("fail_page_alloc", ("nth=x",)), ("cpuhp_fail", (0, 7))):
+        with pytest.raises(ConfigError):
+            whole.knob(name, *args)
+        assert (whole.machine.step, whole.machine.scheduler.dump()) == before

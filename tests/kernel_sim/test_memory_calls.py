@@ -159,3 +159,14 @@ def test_drained_pages_are_on_no_list() -> None:
     whole.call("drain_all_pages")
     assert whole.machine.pages.nr_list_pages == 0
     whole.check()
+
+
+@pytest.mark.parametrize("size", [-1, -(1 << 63), 1 << 62, 1 << 70])
+def test_an_object_of_impossible_size_is_no_memory(size: int) -> None:
+    whole = Whole()
+    before = whole.account()
+    if size != 1 << 70:  # of which a size_t keeps nothing: an object of no bytes
+        assert whole.call("kmalloc_node", size, GFP_KERNEL | GFP_ZERO, 0) == 0
+        assert whole.account() == before
+    whole.call("kmalloc_node", 1 << 70, GFP_KERNEL, 0)
+    whole.check()

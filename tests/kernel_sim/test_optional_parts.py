@@ -10,7 +10,7 @@ from kernel_sim.errors import InvariantBroken, KernelBug
 from kernel_sim.machine_state import check_cache, dump_parts, load_parts
 from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.paging import PAGE_KERNEL
-from kernel_sim.optional_parts import OPTIONAL_PARTS, TLB_PREFIX, stale_part
+from kernel_sim.optional_parts import OPTIONAL_PARTS, TLB_PREFIX, is_same, stale_part
 from tests.kernel_sim.whole_machines import KINDS, Whole
 
 NAMES = [part.name for part in OPTIONAL_PARTS]
@@ -141,3 +141,10 @@ def test_pages_at_fixed_addresses_come_back() -> None:
     load_parts(machine, after)
     assert dump_parts(machine) == after and fixed is not None
     assert PAGE_KERNEL
+
+
+def test_a_part_from_a_file_is_the_same_as_the_dump_it_came_from() -> None:
+    dump: dict[str, object] = {"rows": [(1, [2, 3])], "name": "a"}
+    assert is_same(dump, {"rows": ((1, (2, 3)),), "name": "a"})
+    assert not is_same(dump, {"rows": ((1, (3, 2)),), "name": "a"})
+    assert not is_same(dump, {"name": "a", "rows": ((1, (2, 3)),)})  # order is part of the state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from kernel_sim.events import PercpuAllocPercpuFail, PercpuCreateChunk
 from tui.app import KmemscopeApp
 from tui.debugger.session import Session
+from tui.debugger.table import Table
+from tui.panes.table_pane import Listing
 from tui.screens.prompt_screen import PromptScreen
 
 Hand = Callable[..., object]
@@ -144,3 +147,54 @@ async def test_q_leaves(recorded: Session) -> None:
         await pilot.press("q")
         await pilot.pause()
     assert app.return_code == 0
+
+
+async def test_a_strangers_file_that_cannot_be_shown_ends_the_screen_in_words(
+    recorded: Session, screen: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded.timeline, "is_foreign", True)
+
+    def broken(_: Session) -> Table:
+        raise TypeError("a text where a number belongs")
+
+    async with screen(recorded, at=1000) as (app, _):
+        app.desk.listings["slots"] = Listing("slots", broken)
+        monkeypatch.setattr("tui.panes.desk.walked", broken)
+        app.desk.open("slots")
+        app.desk.show_listings()
+        assert "TypeError: a text where a number belongs" in app.desk.drawer.table.title
+        assert app.problem is None
+        app.call_later(broken, recorded)  # what no pane catches
+        for _ in range(1000):
+            if app.problem is None:
+                await asyncio.sleep(0)
+    assert "step 1000: the recording holds what no machine can do or be" in str(app.problem)
+    assert app.return_code == 2
+
+
+async def test_a_row_with_an_address_leads_to_its_walk_by_key_and_mouse(
+    beneath: Session, screen: Hand
+) -> None:
+    async with screen(beneath, (80, 24)) as (app, pilot):
+        app.open_listing("vmalloc")
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        start = beneath.machine.vmalloc.areas[0].start
+        assert app.desk.focus_on.typed_address == start and app.desk.lower == "walk"
+        app.open_listing("modules")
+        await pilot.pause()
+        await pilot.click("#drawer", offset=(4, 2))
+        await pilot.pause()
+        core = beneath.machine.modules.modules[0].core_addr
+        assert app.desk.focus_on.typed_address == core and app.desk.lower == "walk"
+
+
+async def test_the_footer_of_a_narrow_screen_offers_the_machine_beneath(
+    beneath: Session, screen: Hand
+) -> None:
+    async with screen(beneath, (80, 24)) as (app, pilot):
+        line = app.query_one("#keys").render_line(0).text
+        await pilot.click("#keys", offset=(line.index("b memory") + 3, 0))
+        await pilot.pause()
+        assert app.desk.drawer.listing_name == "zones"

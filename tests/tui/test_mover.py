@@ -50,3 +50,40 @@ async def test_space_plays_and_pauses(recorded: Session, screen: Hand) -> None:
         stood = recorded.step
         await asyncio.sleep(0.15)
         assert not app.mover.is_playing and recorded.step == stood
+
+
+async def test_keys_let_waiting_calls_go_on_beyond_the_newest_step(
+    beneath: Session, screen: Hand, settle: Hand, type_in: Hand
+) -> None:
+    async with screen(beneath) as (app, pilot):
+        end = beneath.end_step
+        await pilot.press("n")
+        await settle(app, pilot)
+        assert beneath.step == end and "end of the run" in app.status.text
+        await type_in(pilot, "colon", "cpu up 3 later")
+        await settle(app, pilot)
+        assert app.status.text.startswith("cpu_up waits on cpu 0")
+        await pilot.press("n")
+        await settle(app, pilot)
+        assert beneath.step == end + 1
+        number = beneath.nr_events
+        await pilot.press("e")
+        await settle(app, pilot)
+        assert beneath.nr_events > number and beneath.has_more
+        await pilot.press("N")
+        await settle(app, pilot)
+        assert not beneath.has_more and beneath.machine.cpus[3].online
+
+
+async def test_a_command_that_ends_in_a_fault_shows_the_fault(
+    beneath: Session, screen: Hand, settle: Hand, type_in: Hand
+) -> None:
+    async with screen(beneath) as (app, pilot):
+        await type_in(pilot, "colon", "load 0 0")
+        await settle(app, pilot)
+        await pilot.pause()
+        assert app.desk.drawer.listing_name == "fault" and app.status.kind == "error"
+        assert app.status.text.endswith("; P: back before it")
+        await pilot.press("P")
+        await settle(app, pilot)
+        assert beneath.machine.fault is None and beneath.step < beneath.end_step - 1

@@ -1,9 +1,9 @@
 """An address as people type it.
 
     0xffff88803ec35000   ffff88803ec35000     virtual
-    phys:0x3ec35000                           physical
+    phys:0x3ec35000      pfn:0x3ec35          physical; by number of its page
     percpu:0x37000                            what alloc_percpu() returns
-    percpu:0x37000@2                          its copy of CPU 2, a virtual address
+    percpu:0x37000@2     percpu:0x37000@2+8   its copy of CPU 2, a virtual address
     cpu_number   __per_cpu_offset+8           symbols, of modules too; per-CPU ones are __percpu pointers
 
 Hex digits need no 0x where there are 16 of them, or a letter among them: so the kernel prints them.
@@ -12,14 +12,18 @@ Hex digits need no 0x where there are 16 of them, or a letter among them: so the
 from __future__ import annotations
 
 from kernel_sim.machine import Machine
+from kernel_sim.mm.page import PAGE_SHIFT
 from tui.debugger.errors import CommandError
 from tui.debugger.symbols import find_symbol
 
 VIRTUAL = "virt"
 PHYSICAL = "phys"
 PERCPU = "percpu"
-PREFIXES = (VIRTUAL, PHYSICAL, PERCPU)
-EXPECTED = "expected 0xffff…, phys:0x…, percpu:0x…, percpu:0x…@CPU or a symbol, each with +OFFSET"
+PFN = "pfn"  # another way to type a physical address
+PREFIXES = (VIRTUAL, PHYSICAL, PFN, PERCPU)
+EXPECTED = (
+    "expected 0xffff…, phys:0x…, pfn:0x…, percpu:0x…, percpu:0x…@CPU or a symbol, each with +OFFSET"
+)
 POINTER_DIGITS = 16
 DECIMAL_DIGITS_MAX = 20
 NUMBER_MAX = (1 << 64) - 1
@@ -44,6 +48,8 @@ def parse_address(machine: Machine, text: str) -> tuple[str, int]:
         raise CommandError(f"{text!r}: {prefix!r} is no kind of address: {EXPECTED}")
     body, at, cpu_text = (rest if colon else prefix).partition("@")
     name, plus, offset_text = body.partition("+")
+    if not plus:
+        cpu_text, plus, offset_text = cpu_text.partition("+")
     value = parse_number(name)
     if value is None:
         symbol = find_symbol(machine, name)
@@ -51,6 +57,8 @@ def parse_address(machine: Machine, text: str) -> tuple[str, int]:
             value, is_percpu = symbol
             kind = PERCPU if is_percpu else kind
     offset = parse_number(offset_text) if plus else 0
+    if kind == PFN and value is not None:
+        kind, value = PHYSICAL, value << PAGE_SHIFT
     if value is None or offset is None:
         raise CommandError(f"{text!r} is no address: {EXPECTED}")
     mask = NUMBER_MAX if kind == PHYSICAL else machine.arch.address_mask

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 
 from kernel_sim.errors import KernelSimError
 from tui.debugger.commands.catalogue import REGISTRY
-from tui.debugger.commands.registry import Seat, find_command
+from tui.debugger.commands.registry import (
+    BOTH,
+    TABLE_ONLY,
+    TEXT_ONLY,
+    Seat,
+    find_command,
+)
 from tui.debugger.errors import CommandError
 from tui.debugger.output import Output
 from tui.debugger.render import output_json, output_text
@@ -23,6 +29,7 @@ from tui.debugger.session import Progress, Session
 COMMENT = "#"
 JSON = "--json"
 LINE_CHARS_MAX = 10_000
+MESSAGE_CHARS_MAX = 1200
 
 
 def split_words(line: str) -> list[str]:
@@ -35,25 +42,55 @@ def split_words(line: str) -> list[str]:
         raise CommandError(f"{line.strip()[:40]!r}: {problem}") from problem
 
 
-async def execute(session: Session, line: str, progress: Progress | None = None) -> Output:
-    """Carry out one line. Raises CommandError, and nothing else, if that cannot be."""
+async def execute(
+    session: Session,
+    line: str,
+    progress: Progress | None = None,
+    *,
+    wants: str = BOTH,
+    rows_max: int | None = None,
+) -> Output:
+    """Carry out one line. Raises CommandError, and nothing else, if that cannot be.
+
+    wants, rows_max: see Seat; what nobody looks at need not be made.
+    """
+    try:
+        return await _carry_out(session, line, Seat(session, progress, wants, rows_max))
+    except CommandError as problem:
+        raise _bounded(problem) from problem
+
+
+def _bounded(problem: CommandError) -> CommandError:
+    """Return the error with no more text than fits a screen: it repeats what was typed."""
+    text = str(problem)
+    if len(text) <= MESSAGE_CHARS_MAX:
+        return problem
+    half = MESSAGE_CHARS_MAX // 2
+    return CommandError(f"{text[:half]} … {text[-half:]}")
+
+
+async def _carry_out(session: Session, line: str, seat: Seat) -> Output:
     words = [word for word in split_words(line) if word != JSON]
     if not words or words[0].startswith(COMMENT):
         return Output()
     command = find_command(REGISTRY, words[0])
-    values = command.values(session, words[1:])
     try:
-        return await command.carry(Seat(session, progress), *values)
+        values = command.values(session, words[1:])
+        return await command.carry(seat, *values)
     except CommandError:
         raise
     except KernelSimError as problem:
         raise CommandError(f"{command.name}: {problem}") from problem
+    except Exception as problem:
+        if not session.timeline.is_foreign:
+            raise
+        raise CommandError(f"{command.name}: {session.timeline.blamed(problem)}") from problem
 
 
 async def answer(session: Session, line: str, as_json: bool = False) -> tuple[str, bool]:
     """Return an answer as text or JSON, and whether all was well. Raises CommandError."""
-    output = await execute(session, line)
     as_json = as_json or line.split()[-1:] == [JSON]
+    output = await execute(session, line, wants=TABLE_ONLY if as_json else TEXT_ONLY)
     return output_json(output) if as_json else output_text(output), output.ok
 
 

@@ -116,9 +116,9 @@ def _of_machine(event: Event) -> Brief | None:
         case ModuleFree():
             return "rmmod", event.name
         case ModuleGet():
-            return "get", f"{event.name}, {event.refcnt} references"
+            return "get", f"{event.name}, refcnt {event.refcnt}"
         case ModulePut():
-            return "put", f"{event.name}, {event.refcnt} references"
+            return "put", f"{event.name}, refcnt {event.refcnt}"
     return None
 
 

@@ -22,21 +22,22 @@ DIGEST_CHARS = 12
 DIGESTS_KEPT = 64
 
 
-def event_fields(event: Event) -> str:
-    """Return `name=value` for every field: pointers as 16 hex digits, flags by name."""
+def event_fields(event: Event, word_bytes: int = 8) -> str:
+    """Return `name=value` for every field: pointers with all their hex digits, flags by name."""
     if isinstance(event, Printk):
         return f"<{event.level}>{event.text}"
     if isinstance(event, TlbFlush):
         return f"pages:{event.pages} reason:{FLUSH_REASONS.get(event.reason, event.reason)}"
     values = event._asdict()
-    return " ".join(f"{name}={_value(name, value)}" for name, value in values.items())
+    digits = 2 * word_bytes
+    return " ".join(f"{name}={_value(name, value, digits)}" for name, value in values.items())
 
 
-def _value(name: str, value: int | str | bool) -> str:
+def _value(name: str, value: int | str | bool, digits: int) -> str:
     if isinstance(value, str):
         return value
     if name in POINTERS:
-        return f"{value:016x}"
+        return f"{value:0{digits}x}"
     if name in NUMBERS_IN_HEX:
         return f"{value:#x}"
     if name == "gfp_flags":

@@ -20,11 +20,13 @@ from kernel_sim.machine import Machine
 from snapshots.recording import Origin, save_timeline
 from snapshots.segment import Mark
 from snapshots.state_codec import state_digest
-from snapshots.timeline import KEYFRAME_EVERY_INPUTS, NO_LIMIT, Timeline
+from snapshots.timeline import NO_LIMIT, Timeline
 from tui.debugger.births import Births
 from tui.debugger.errors import CommandError
 from tui.debugger.position import parse_position
 
+INPUTS_LOOKED_AT = 10_000  # for the call that faulted; it is among the last
+STEPS_TO_EVENT_MAX = 2000
 CHUNK_EVENTS = ("percpu_create_chunk", "percpu_destroy_chunk")
 Progress = Callable[[int, int], None]
 
@@ -144,6 +146,23 @@ class Session:
         index = self.timeline.inputs_before(self.step) - 1
         return self.timeline.input_at(index).step if index >= 0 else self.first_step
 
+    def fault_begin_step(self) -> int | None:
+        """Return where the call began that stopped the machine: to go on, act there or before.
+
+        None if the machine runs. A step back is not enough where the call has already begun: whatever is
+        done there, it goes on into its fault.
+        """
+        fault = self.machine.fault
+        if fault is None:
+            return None
+        stack = self.machine.cpus[fault.cpu].stack
+        newest = self.timeline.inputs_before(fault.step) - 1
+        for index in range(newest, max(newest - INPUTS_LOOKED_AT, -1), -1):
+            given = self.timeline.input_at(index)
+            if any(call.name == given.do and call.args == given.args for call in stack):
+                return given.step
+        return self.previous_call_step()
+
     def mark_step(self, kinds: Collection[str], forward: bool) -> int | None:
         """Return the step of the nearest mark of these kinds ('c', 'd', 'f') that way."""
         steps = [mark.step for mark in self.marks if mark.kind in kinds]
@@ -173,6 +192,22 @@ class Session:
         self.timeline.seek(step)
         return self.step
 
+    def go_on(self, steps: int = 1) -> int | None:
+        """Let the machine take steps beyond the newest one; returns where it stands, None if nothing runs."""
+        if not self.has_more:
+            return None
+        self.timeline.advance(self.step + steps)
+        return self.step
+
+    def go_on_to_event(self) -> int | None:
+        """Let the machine go on beyond the newest step until something happens, or for a good while."""
+        if not self.has_more:
+            return None
+        number, last = self.nr_events, self.step + STEPS_TO_EVENT_MAX
+        while self.nr_events == number and self.step < last and self.has_more:
+            self.timeline.advance(self.step + 1)
+        return self.step
+
     # -- acting ------------------------------------------------------------------------------------
 
     def give(self, cpu: int, do: str, *args: Arg) -> int:
@@ -186,7 +221,7 @@ class Session:
         if self.step < self.end_step:
             self.branches.append(timeline)
             self.timeline = timeline = timeline.fork()
-        elif self.has_waiting and len(timeline.open_body.inputs) >= KEYFRAME_EVERY_INPUTS:
+        elif self.has_waiting and timeline.is_segment_full():
             # A keyframe is due, and inputs that wait would be lost to whoever starts from it.
             raise CommandError("too much has been given and not begun: run first")
         return timeline.give(do, cpu, args)

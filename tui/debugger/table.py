@@ -17,6 +17,11 @@ HEX = "hex"
 FLAG = "flag"
 
 
+def count(number: int, noun: str) -> str:
+    """Return `1 area`, `2 areas`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A named column; kind is one of TEXT, DEC, HEX, FLAG and says how a cell reads."""

@@ -7,14 +7,14 @@ wide    map     | events        narrow   map
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.widget import Widget
 
 from tui.debugger.session import Session
-from tui.debugger.views.map_object import count
+from tui.debugger.table import Table, count
 from tui.messages import DeskResized
 from tui.panes.chunk_map_pane import ChunkMapPane
 from tui.panes.event_list import EventList
@@ -167,8 +167,8 @@ class Desk(Grid):
                 self.call_after_refresh(self._fill, self.cpus, "cpus", mark)
             else:
                 self._fill(self.cpus, "cpus", mark)
-        self.cpus.border_subtitle = stack_line(self.session, self.focus_on)
-        self.walk.border_subtitle = walked(self.session, self.focus_on)
+        self.cpus.border_subtitle = self._said(stack_line)
+        self.walk.border_subtitle = self._said(walked)
         if "drawer" not in on_screen:
             return
         if self.listings[self.drawer_name].is_slow:
@@ -176,9 +176,25 @@ class Desk(Grid):
         else:
             self._show_drawer(mark)
 
+    def _said(self, say: Callable[[Session, Focus], str]) -> str:
+        """Return what a line says, nothing if a stranger's file makes that impossible."""
+        try:
+            return say(self.session, self.focus_on)
+        except Exception:
+            if not self.session.timeline.is_foreign:
+                raise
+            return ""
+
     def _fill(self, pane: TablePane, name: str, mark: bool) -> None:
         listing = self.listings[name]
-        pane.show_table(listing.view(self.session), listing, mark=mark)
+        try:
+            table = listing.view(self.session)
+        except Exception as problem:
+            timeline = self.session.timeline
+            if not timeline.is_foreign:
+                raise
+            table = Table(str(timeline.blamed(problem)), (), ())
+        pane.show_table(table, listing, mark=mark)
 
     def _show_drawer(self, mark: bool) -> None:
         self._fill(self.drawer, self.drawer_name, mark)

@@ -36,6 +36,7 @@ from tui.debugger.views.zones import zones_view
 from tui.panes.table_pane import Listing
 
 OUTPUT = "output"
+FAULT = "fault"
 ORDERS = tuple(f"order{order}" for order in range(NR_ORDERS))
 
 
@@ -248,7 +249,7 @@ def _of_machine(focus: Focus) -> tuple[Listing, ...]:
             hotplug_view,
             first=("state", "name", "cpus", "section", "startup", "teardown"),
         ),
-        Listing("fault", fault_view),
+        Listing(FAULT, fault_view),
     )
 
 

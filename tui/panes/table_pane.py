@@ -17,6 +17,8 @@ from tui.panes.rows_pane import Piece, RowsPane
 
 OPTIONAL = ("line", "task")  # columns that only a log fills
 NOTE_LINES_MAX = 4
+NOTE_COLUMNS_MIN = 20
+SCROLLBAR_COLUMNS = 1
 SHORT_FLAGS = {"PRESENT": "P", "ACCESSED": "A", "DIRTY": "D", "GLOBAL": "G", "PSE": "PS"}
 
 
@@ -78,7 +80,7 @@ class TablePane(RowsPane):
         self.rows_changed()
 
     def _break_notes(self) -> None:
-        width = max(self.size.width, 20)
+        width = max(self.size.width - SCROLLBAR_COLUMNS, NOTE_COLUMNS_MIN)
         notes = self.table.notes if self.table is not None else ()
         self._notes = [line for note in notes for line in broken(note, width, NOTE_LINES_MAX)]
 
@@ -87,8 +89,19 @@ class TablePane(RowsPane):
         return len(self._rows) + len(self._notes)
 
     def heading(self) -> str:
-        """Return the names of the columns."""
-        return self._gap.join(self._aligned(at, text) for at, text in enumerate(self._headings))
+        """Return the names of the columns; one that is cut off at the edge ends in ›."""
+        if not self._rows:
+            return ""
+        edge = self.scroll_offset.x + self.scrollable_size.width
+        shown: list[str] = []
+        begin = 0
+        for at, (text, width) in enumerate(zip(self._headings, self._widths, strict=True)):
+            room = edge - begin
+            aligned = self._aligned(at, text)
+            is_cut = len(aligned.rstrip()) > room > 0
+            shown.append(f"{text[: room - 1]}›".ljust(width) if is_cut else aligned)
+            begin += width + len(self._gap)
+        return self._gap.join(shown)
 
     def width_cells(self) -> int:
         """Return how wide a row is; notes are cut, not scrolled to."""
@@ -103,12 +116,13 @@ class TablePane(RowsPane):
         pieces: list[Piece] = []
         cells = self._rows[number]
         was = self._before[number] if self._before else cells
+        edge = self.scroll_offset.x + self.scrollable_size.width
         end = 0
         for at, column in enumerate(self._columns):
             end += self._widths[at]
             # Half a number is another number: one that is cut off is not shown at all.
             shown = self._aligned(at, _text(self.table, column, cells[column]))
-            excess = end - self.scroll_offset.x - self.size.width
+            excess = end - edge
             if excess > 0 and self._is_number(at):
                 shown = "›".ljust(self._widths[at])
             elif excess > 0 and len(shown.rstrip()) > self._widths[at] - excess > 0:

@@ -235,3 +235,18 @@ def test_the_steps_run_where_they_should() -> None:
         if isinstance(row.event, CpuhpEnter):
             section = next(state.section for state in STATES if state.number == row.event.idx)
             assert row.cpu == (1 if section == PREPARE else 3)
+
+
+def test_the_way_back_up_is_not_told_to_fail() -> None:
+    """A second wish that something fails, come while all is undone, waits for the next time."""
+    whole = Whole(nr_online=3)
+    whole.knob("cpuhp_fail", 3, 234)
+    call = whole.give(0, "cpu_up", 3)
+    while whole.machine.hotplug_fail is not None:
+        whole.machine.run(whole.machine.step + 1)
+    whole.knob("cpuhp_fail", 3, TEARDOWN)
+    whole.drain()
+    assert call.result == -EAGAIN
+    assert whole.machine.hotplug_fail == (3, TEARDOWN)
+    assert not whole.machine.cpus[3].online
+    whole.check()

@@ -12,6 +12,8 @@ from kernel_sim.mm.gfp import (
     GFP_NOFAIL,
     GFP_NORETRY,
     GFP_NOWAIT,
+    GFP_NOWARN,
+    GFP_THISNODE,
 )
 from kernel_sim.mm.page_alloc import PageAllocator
 from kernel_sim.mm.page_call import PageCall, allocation_failure_text, fast_page, slow_page
@@ -143,3 +145,35 @@ def test_a_failure_is_told_in_the_kernels_words() -> None:
     assert allocation_failure_text("swapper/0", 4, 0) == (
         "swapper/0: page allocation failure: order:4, mode:0(none), nodemask=(null)"
     )
+
+
+def test_who_may_ignore_marks_takes_what_lies_above_them_first() -> None:
+    """A node below its min mark keeps its reserve as long as another has pages to give."""
+    pages = PageAllocator(
+        {0: ((4 * GIB, 4 * GIB + 16 * MIB),), 1: ((5 * GIB, 5 * GIB + 16 * MIB),)},
+        ((10, 20), (20, 10)),
+        (0, 1),
+        profile="modern",
+        min_free_kbytes=1600,
+    )
+    while pages.zones[0].buddy.nr_free_pages > 200:
+        assert pages.alloc_pages(gfp=GFP_KERNEL | GFP_THISNODE, order=1, node=0) is not None
+    pages.zones[1].buddy.reserve(5 * GIB >> 12, (5 * GIB >> 12) + 4096 - 230)
+    pages.zones[1].marks = pages.zones[0].marks  # its low mark is out of reach, its min mark is not
+    pfn = pages.alloc_pages(gfp=GFP_KERNEL | GFP_MEMALLOC, order=1, node=0)
+    assert pfn is not None
+    assert pages.node_of_pfn(pfn) == 1
+
+
+def test_who_must_not_fail_and_cannot_wait_fails_all_the_same() -> None:
+    pages = one_zone()
+    use_up(pages, GFP_KERNEL)
+    assert pages.alloc_pages(gfp=GFP_NOWAIT | GFP_NOFAIL, order=1, node=0) is None
+
+
+@pytest.mark.parametrize(("profile", "left"), [("2.6.20", 250), ("modern", 200)])
+def test_in_2_6_20_gfp_thisnode_stops_at_the_low_mark(profile: str, left: int) -> None:
+    pages = one_zone(profile)
+    only_here = GFP_THISNODE | GFP_NOWARN | GFP_NORETRY
+    assert left <= use_up(pages, GFP_KERNEL | only_here) <= left + 1
+    assert use_up(pages, GFP_KERNEL | GFP_THISNODE) <= 201

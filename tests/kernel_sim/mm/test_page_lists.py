@@ -116,10 +116,10 @@ def test_draining_a_cpu_leaves_the_others_alone() -> None:
     assert taken == [0, 3, 6]
     assert lists.drain_cpu(1) == 2
     assert lists.drain_cpu(9) == 0
-    assert (lists.nr_pages, list(lists.by_cpu)) == (2, [0])
+    assert (lists.nr_pages, lists.count(0), lists.count(1)) == (2, 2, 0)
     assert lists.drain_all() == 2
     assert lists.buddy.nr_free_pages == 1024 - 3
-    assert lists.by_cpu == {}
+    assert lists.dump() == []
 
 
 def break_twice(lists: PageLists) -> None:
@@ -227,3 +227,14 @@ class ListsAgainstModel(RuleBasedStateMachine):
 
 TestListsAgainstModel = ListsAgainstModel.TestCase
 TestListsAgainstModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_the_free_factor_outlives_a_drain_and_shrinks_with_every_request() -> None:
+    lists = lists_of(PROFILE_MODERN, 8)
+    taken = [lists.alloc(0) for _ in range(8)]
+    lists.by_cpu[0][HOT].free_factor = 3
+    assert lists.alloc(0) is None  # the zone is empty, but it was a request
+    assert lists.by_cpu[0][HOT].free_factor == 1
+    lists.free(taken[0] or 0, 0)
+    assert lists.drain_all() == 1
+    assert lists.dump() == [(0, [([], 1)])]

@@ -150,3 +150,11 @@ def test_a_stale_entry_shows_when_a_flush_is_left_out_and_is_gone_after_it(whole
     machine.run_call(whole.give(3, "flush_tlb_kernel_range", addr, addr + PAGE))
     assert all(stale_entries(tlb, machine.space) == [] for tlb in machine.tlbs.values())
     assert whole.call("read", addr, 4).to_bytes(4, "little") == b"new."
+
+
+def test_a_byte_above_33_pages_costs_the_whole_tlb(whole: Whole) -> None:
+    start = whole.machine.vmalloc.start
+    whole.call("flush_tlb_kernel_range", start, start + (33 << 12))
+    assert whole.machine.tlbs[0].counters.full_flushes == 0
+    whole.call("flush_tlb_kernel_range", start, start + (33 << 12) + 1)
+    assert whole.machine.tlbs[0].counters.full_flushes == 1

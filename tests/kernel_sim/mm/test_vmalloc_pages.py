@@ -308,3 +308,15 @@ def test_a_purge_for_want_of_room_is_flushed(host: Host) -> None:
     run_undisturbed(vfree(host, 0, first))
     assert run_undisturbed(vmalloc(host, 1, 4096)) == first
     assert host.flushed == [(1, first, first + 2 * PAGE_SIZE_BYTES)]
+
+
+def test_a_modules_pages_are_free_only_after_the_flush(host: Host) -> None:
+    addr = run_undisturbed(module_alloc(host, 0, 8192))
+    assert addr is not None
+    pfns = host.pfns_at(addr)
+    path = module_memfree(host, 1, addr)
+    while not host.flushed:
+        assert [host.pages.owner_state_of(pfn) for pfn in pfns] == ["allocated order 0"] * 2
+        path.send(None)
+    run_undisturbed(path)
+    assert [host.pages.owner_state_of(pfn) for pfn in pfns] == ["free"] * 2

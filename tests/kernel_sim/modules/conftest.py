@@ -41,6 +41,7 @@ class FakeHost:
     log: list[tuple[int, str]] = field(default_factory=list)
     events: list[tuple[int, Any]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    work: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         space = MODULE_SPACE[self.arch]
@@ -127,6 +128,9 @@ class FakeHost:
             self.protections[page] = kind
         return True
 
+    def schedule_work(self, cpu: int, work: str) -> None:
+        self.work.append((cpu, work))
+
     async def flush_tlb_kernel_range(self, cpu: int, start: int, end: int) -> None:
         """There are no TLBs here."""
 
@@ -194,7 +198,11 @@ class Bench:
 
     def load(self, name: str, script: str = "", image: bytes | None = None) -> int:
         data = image_of(name, self.host.arch) if image is None else image
-        return run_undisturbed(self.loader.load_module(0, data, name, script))
+        result = run_undisturbed(self.loader.load_module(0, data, name, script))
+        if self.host.work:
+            self.host.work.clear()
+            run_undisturbed(self.loader.do_free_init(0))
+        return result
 
     def delete(self, name: str) -> int:
         return run_undisturbed(self.loader.delete_module(0, name))

@@ -207,8 +207,23 @@ def test_the_same_module_on_two_cpus_is_loaded_once(
     turn = iter(range(10**6))
     results = cpus.run(lambda runnable: runnable[next(turn) % len(runnable)])
     assert sorted(results.values()) == [EEXIST, EEXIST, 0]
-    assert len(bench.host.blocks) == 1
+    assert len(bench.host.blocks) == 1 + len(bench.loader.init_free)
     bench.loader.check_invariants()
+
+
+def test_init_blocks_wait_for_the_work_and_go_in_the_order_of_loading(
+    bench: Any, make_image: Any
+) -> None:
+    loader, host = bench.loader, bench.host
+    for name in ("counter", "plain"):
+        run_undisturbed(loader.load_module(2, make_image(name), name, ""))
+    assert host.work == [(2, "do_free_init")] * 2
+    waiting = list(loader.init_free)
+    assert len(waiting) == 2 and all(addr in host.blocks for addr in waiting)
+    assert ModuleLoader.load(host, loader.dump()).init_free == waiting
+    run_undisturbed(loader.do_free_init(2))
+    assert host.order == [f"memfree {addr:x}" for addr in waiting]
+    assert loader.init_free == [] and len(host.blocks) == len(loader.modules) == 2
 
 
 def test_who_waits_for_a_load_that_fails_gets_busy(
@@ -277,7 +292,8 @@ def test_any_order_of_steps_ends_in_order(
             cpus.step(chance.choice(cpus.runnable()))
         loader.check_invariants()
         assert not loader.loading and loader.mutex.holder == -1
-        assert len(bench.host.blocks) == len(loader.modules)
+        assert len(bench.host.blocks) == len(loader.modules) + len(loader.init_free)
+    run_undisturbed(loader.do_free_init(0))
     for name in ("reader", "counter", "plain"):
         assert bench.delete(name) in (0, ENOENT)
     assert bench.host.is_clean()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from kernel_sim.mm.gfp import GFP_KERNEL
+from kernel_sim.mm.gfp import GFP_DMA, GFP_KERNEL, GFP_THISNODE
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.percpu.backing_vm import flush_nothing
 from kernel_sim.primitives import run_undisturbed
+from tests.kernel_sim.whole_machines import Whole
 
 Build = Callable[..., Any]
 
@@ -278,3 +279,22 @@ def test_the_page_allocator_learns_which_cpu_asks_and_what_for(
     backing = kernel.machine.percpu.backing
     run_undisturbed(backing.pcpu_depopulate_chunk(2, chunk, 0, 1))
     assert given == [2] * 4
+
+
+@pytest.mark.parametrize("arch", ["i386", "i386-pae"])
+def test_chunks_take_high_memory_and_pass_on_only_how_hard_to_try(arch: str) -> None:
+    whole = Whole(arch, memory_mib=1024)
+    gfp = GFP_KERNEL | GFP_DMA | GFP_THISNODE
+    whole.use_up_ready_space()
+    assert whole.call("pcpu_alloc", 32768, 8, False, gfp, "f+0x1")
+    machine = whole.machine
+    chunk = machine.percpu.chunks[1]
+    zones = [
+        machine.pages.zone_of_pfn(phys >> 12)
+        for cpu in machine.places.cpus
+        if (phys := machine.space.translate(machine.percpu.backing.unit_page_addr(chunk, cpu, 0)))
+    ]
+    assert [(zone.name, zone.node) for zone in zones] == [
+        ("HighMem", 0), ("HighMem", 0), ("HighMem", 1), ("HighMem", 1)
+    ]  # fmt: skip
+    whole.check()

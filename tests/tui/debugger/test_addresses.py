@@ -74,3 +74,13 @@ def test_an_address_of_i386_has_32_bits_and_a_physical_one_more(boot_example) ->
         VIRTUAL,
         machine.percpu.addr_of(pointer) + machine.places.unit_offsets[1],
     )
+
+
+def test_a_page_number_is_a_physical_address(session: Session) -> None:
+    assert parse_address(session.machine, "pfn:0x3ec35") == ("phys", 0x3EC35000)
+    assert parse_address(session.machine, "pfn:0x3ec35+8") == ("phys", 0x3EC35008)
+
+
+def test_an_offset_may_stand_behind_the_cpu(session: Session) -> None:
+    kind, address = parse_address(session.machine, "percpu:0x37000+8@2")
+    assert parse_address(session.machine, "percpu:0x37000@2+8") == (kind, address)

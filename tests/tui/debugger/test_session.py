@@ -184,7 +184,7 @@ async def test_a_fault_is_raised_to_whoever_called(session: Session) -> None:
 
 
 def test_too_much_that_waits_is_refused(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.debugger.session.KEYFRAME_EVERY_INPUTS", 2)
+    monkeypatch.setattr("snapshots.timeline.KEYFRAME_EVERY_INPUTS", 2)
     for cpu in (0, 1):
         session.give(cpu, "pcpu_alloc", 8, 8, False, GFP_KERNEL, "f+0x1/0x2")
     with pytest.raises(CommandError, match="run first"):
@@ -210,3 +210,26 @@ async def test_a_saved_run_keeps_its_branches(busy: Session, tmp_path: Path) -> 
     kept = [ends(open_recording(path, branch).timeline) for branch in range(3)]
     assert kept == [ends(timeline) for timeline in (busy.timeline, *busy.branches)]
     assert len(dict(kept)) == 3
+
+
+def test_calls_that_wait_at_the_newest_step_can_be_taken_further(session: Session, tell) -> None:
+    assert session.go_on() is None and session.go_on_to_event() is None
+    tell("alloc 0 8 later", "alloc 1 8 later")
+    assert session.go_on() == 1 and session.go_on(2) == 3
+    while session.has_more:
+        number = session.nr_events
+        session.go_on_to_event()
+        assert session.nr_events > number or not session.has_more
+    assert session.nr_events == 2
+
+
+def test_the_call_that_faulted_is_known_among_those_given_after_it(session: Session, tell) -> None:
+    tell("vmalloc 4096", "load 2 0x10 1")
+    assert session.fault_begin_step() == session.timeline.input_at(1).step
+    tell("goto start")
+    assert session.fault_begin_step() is None
+    session.give(1, "read", 0x20, 8)
+    session.give(0, "pcpu_alloc", 8, 8, False, 0xCC0, "later_one")
+    session.timeline.advance(session.step + 50)
+    assert session.machine.fault is not None and session.machine.fault.cpu == 1
+    assert session.fault_begin_step() == 0

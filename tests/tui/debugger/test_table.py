@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tui.debugger.table import DEC, FLAG, HEX, TEXT, Cell, Column, Table
+from tui.debugger.table import DEC, FLAG, HEX, TEXT, Cell, Column, Table, count
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_a_table_does_not_change_once_it_is_made() -> None:
     table = Table("t", (), ())
     with pytest.raises(dataclasses.FrozenInstanceError):
         table.title = "u"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 pages"), (1, "1 page"), (2, "2 pages")])
+def test_one_thing_has_no_s(number: int, text: str) -> None:
+    assert count(number, "page") == text

@@ -54,5 +54,5 @@ async def test_the_status_line_tells_a_page_fault_in_one_sentence(
         assert app.status.kind == "error"
         assert app.status.text == (
             "page fault on cpu 1: write to 0xffffc90000005000 (not present), "
-            "in a vmalloc area of vmalloc, its guard page"
+            "in a vmalloc area of vmalloc, its guard page; P: back before it"
         )

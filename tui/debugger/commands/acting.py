@@ -10,6 +10,7 @@ from __future__ import annotations
 from kernel_sim.call import Arg
 from kernel_sim.errors import KernelFault
 from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL
+from tui.debugger.commands.outcomes import access_cost, tlb_counters, why_no_memory
 from tui.debugger.commands.registry import (
     NUMBER,
     ONLINE_CPU,
@@ -40,7 +41,8 @@ async def act(seat: Seat, cpu: int, do: str, *args: Arg, later: bool = False) ->
     session = seat.session
     if session.machine.fault is not None:
         raise CommandError(
-            "the machine has stopped at a fault (see fault); go back before it to act"
+            "the machine has stopped at a fault (see fault): go back before the call that did it,"
+            f" to step {session.fault_begin_step()}, and act there"
         )
     remarks = _branch_remark(session)
     if later:
@@ -72,6 +74,7 @@ async def alloc(seat: Seat, cpu: int, size: int, *words: Value) -> Output:
         raise CommandError(f"alloc: {numbers[1]} is a second alignment")
     gfp = GFP_ATOMIC if "atomic" in words else GFP_KERNEL
     align = numbers[0] if numbers else ALIGN_DEFAULT
+    first_event = seat.session.event_index
     result = await act(
         seat, cpu, "pcpu_alloc", size, align, "reserved" in words, gfp, CALL_SITE,
         later=LATER in words,
@@ -80,7 +83,10 @@ async def alloc(seat: Seat, cpu: int, size: int, *words: Value) -> Output:
         return result
     if result is None:
         return told(seat, f"pcpu_alloc on cpu {cpu} has not ended: see stack {cpu}")
-    return told(seat, f"ptr {result:#x}" if result else f"no room for {size} bytes: ptr 0")
+    if result:
+        return told(seat, f"ptr {result:#x}")
+    why = why_no_memory(seat.session, first_event)
+    return told(seat, f"no room for {size} bytes: ptr 0", *why)
 
 
 async def free(seat: Seat, cpu: int, ptr: int, *words: str) -> Output:
@@ -91,18 +97,22 @@ async def free(seat: Seat, cpu: int, ptr: int, *words: str) -> Output:
 
 async def read(seat: Seat, cpu: int, ptr: int, size: int = WORD_BYTES) -> Output:
     """Let a CPU read its copy of a variable."""
+    before = tlb_counters(seat.session, cpu)
     result = await act(seat, cpu, "this_cpu_read", ptr, _word_size(size))
     if isinstance(result, Output):
         return result
-    return told(seat, f"cpu {cpu} reads {result:#x} at {ptr:#x}")
+    cost = access_cost(seat.session, cpu, before)
+    return told(seat, f"cpu {cpu} reads {result:#x} at {ptr:#x}{cost}")
 
 
 async def write(seat: Seat, cpu: int, ptr: int, value: int, size: int = WORD_BYTES) -> Output:
     """Let a CPU write its copy of a variable."""
+    before = tlb_counters(seat.session, cpu)
     result = await act(seat, cpu, "this_cpu_write", ptr, value, _word_size(size))
     if isinstance(result, Output):
         return result
-    return told(seat, f"cpu {cpu} wrote {value:#x} at {ptr:#x}")
+    cost = access_cost(seat.session, cpu, before)
+    return told(seat, f"cpu {cpu} wrote {value:#x} at {ptr:#x}{cost}")
 
 
 def _word_size(size: int) -> int:

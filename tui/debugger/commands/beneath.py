@@ -9,6 +9,7 @@ from kernel_sim.mm.buddy import MAX_PAGE_ORDER
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from tui.debugger.commands.acting import WORD_BYTES, act, told
 from tui.debugger.commands.call_words import GFP, NODE, call_words, words_argument
+from tui.debugger.commands.outcomes import access_cost, tlb_counters, why_no_memory
 from tui.debugger.commands.registry import (
     ADDRESS,
     NUMBER,
@@ -22,6 +23,7 @@ from tui.debugger.commands.registry import (
 from tui.debugger.errors import CommandError
 from tui.debugger.output import Output
 from tui.debugger.session import Session
+from tui.debugger.table import count
 from tui.debugger.views.vmalloc import vmalloc_view
 
 GROUP = "acting on the machine beneath"
@@ -33,11 +35,13 @@ TLB = "tlb"
 async def kmalloc(seat: Seat, size: int, *words: Value) -> Output:
     """Ask for a slab object."""
     said = call_words(seat.session, words)
+    first_event = seat.session.event_index
     result = await act(seat, said.cpu, "kmalloc_node", size, said.gfp, said.node, later=said.later)
     if not isinstance(result, int):
         return _unfinished(seat, "kmalloc_node", result)
     if not result:
-        return told(seat, f"no memory for {size} bytes: address 0")
+        why = why_no_memory(seat.session, first_event)
+        return told(seat, f"no memory for {size} bytes: address 0", *why)
     slab = seat.session.machine.slab
     room = slab.ksize(result - seat.session.machine.arch.direct_map_addr)
     return told(seat, f"address {result:#x}, room for {room} bytes")
@@ -53,13 +57,15 @@ async def vmalloc(seat: Seat, size: int | None = None, *words: Value) -> Output:
     if size is None:
         return Output(table=vmalloc_view(seat.session))
     said = call_words(seat.session, words)
+    first_event = seat.session.event_index
     result = await act(seat, said.cpu, "vmalloc", size, later=said.later)
     if not isinstance(result, int):
         return _unfinished(seat, "vmalloc", result)
     if not result:
-        return told(seat, f"no memory for {size} bytes: address 0")
+        why = why_no_memory(seat.session, first_event)
+        return told(seat, f"no memory for {size} bytes: address 0", *why)
     nr_pages = -(-size // PAGE_SIZE_BYTES)
-    return told(seat, f"address {result:#x}, {nr_pages} pages")
+    return told(seat, f"address {result:#x}, {count(nr_pages, 'page')}")
 
 
 async def vfree(seat: Seat, address: int, *words: Value) -> Output:
@@ -72,13 +78,15 @@ async def pages(seat: Seat, order: int, *words: Value) -> Output:
     if order > ORDER_MAX:
         raise CommandError(f"pages: order {order}; the largest block has order {MAX_PAGE_ORDER}")
     said = call_words(seat.session, words)
+    first_event = seat.session.event_index
     result = await act(seat, said.cpu, "alloc_pages", order, said.gfp, said.node, later=said.later)
     if not isinstance(result, int):
         return _unfinished(seat, "alloc_pages", result)
     if result == NO_PFN:
-        return told(seat, f"no pages of order {order}")
+        why = why_no_memory(seat.session, first_event)
+        return told(seat, f"no pages of order {order}", *why)
     node = seat.session.machine.pages.node_of_pfn(result)
-    return told(seat, f"pfn {result:#x} on node {node}, {1 << order} pages")
+    return told(seat, f"pfn {result:#x} on node {node}, {count(1 << order, 'page')}")
 
 
 async def free_pages(seat: Seat, pfn: int, order: int, *words: Value) -> Output:
@@ -89,25 +97,29 @@ async def free_pages(seat: Seat, pfn: int, order: int, *words: Value) -> Output:
 async def drain(seat: Seat, *words: Value) -> Output:
     """Give what is on all CPUs' lists back to the zones."""
     before = seat.session.machine.pages.nr_list_pages
-    text = f"drained {before} pages from the lists of CPUs"
+    text = f"drained {count(before, 'page')} from the lists of CPUs"
     return await _simple(seat, text, words, "drain_all_pages")
 
 
 async def load(seat: Seat, cpu: int, address: int, size: int | None = None) -> Output:
     """Let a CPU read an address, through its TLB and the page tables."""
+    before = tlb_counters(seat.session, cpu)
     result = await act(seat, cpu, "read", address, _access_size(seat.session, size))
     if not isinstance(result, int):
         return _unfinished(seat, "read", result)
-    return told(seat, f"cpu {cpu} reads {result:#x} at {address:#x}")
+    cost = access_cost(seat.session, cpu, before)
+    return told(seat, f"cpu {cpu} reads {result:#x} at {address:#x}{cost}")
 
 
 async def store(seat: Seat, cpu: int, address: int, value: int, size: int | None = None) -> Output:
     """Let a CPU write to an address, through its TLB and the page tables."""
     nr_bytes = _access_size(seat.session, size)
+    before = tlb_counters(seat.session, cpu)
     result = await act(seat, cpu, "write", address, value, nr_bytes)
     if isinstance(result, Output):
         return result
-    return told(seat, f"cpu {cpu} wrote {value:#x} at {address:#x}")
+    cost = access_cost(seat.session, cpu, before)
+    return told(seat, f"cpu {cpu} wrote {value:#x} at {address:#x}{cost}")
 
 
 def _access_size(session: Session, size: int | None) -> int:

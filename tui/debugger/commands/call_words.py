@@ -78,6 +78,21 @@ def _read(takes: tuple[str, ...], session: Session, word: str) -> str:
     return word
 
 
+def is_call_word(word: str) -> bool:
+    """Say whether a word tells who makes a call, or when."""
+    return word == LATER or word.startswith(f"{CPU}=")
+
+
+def words_or(name: str, other: Kind) -> Argument:
+    """Return the argument that takes cpu=, later, and words of another kind besides."""
+
+    def read_either(session: Session, word: str) -> Value:
+        return _read((CPU,), session, word) if is_call_word(word) else other.read(session, word)
+
+    kind = Kind(read_either, lambda session: (f"{CPU}=", LATER))
+    return Argument(f"{name}|{CPU}=…|{LATER}", kind, optional=True, many=True)
+
+
 def words_argument(*takes: str) -> Argument:
     """Return the argument that takes cpu=, later and, if named, node= and gfp=."""
     known = (*takes, CPU)

@@ -11,6 +11,8 @@ from tui.debugger.commands.registry import (
     MODULE,
     NUMBER,
     OWNED,
+    TABLE_ONLY,
+    TEXT_ONLY,
     Argument,
     Carry,
     Command,
@@ -80,7 +82,10 @@ async def show_log(seat: Seat) -> Output:
 
 async def show_proc(seat: Seat, name: str) -> Output:
     """Show a file of the kernel as it prints it, or its rows."""
-    return Output(proc_lines(seat.session, name), proc_view(seat.session, name))
+    lines = proc_lines(seat.session, name) if seat.wants != TABLE_ONLY else ()
+    if lines and seat.wants == TEXT_ONLY:
+        return Output(lines)
+    return Output(lines, proc_view(seat.session, name, seat.rows_max))
 
 
 def _prints(name: str) -> Carry:
@@ -96,6 +101,14 @@ async def show_fault(seat: Seat) -> Output:
     """Show why the machine stopped, if it did."""
     table = fault_view(seat.session)
     return Output(table=table, ok=not table.rows)
+
+
+async def show_stack(seat: Seat, cpu: int | None = None) -> Output:
+    """Show the call stack of a CPU; without a number that of the one which ran last."""
+    machine = seat.session.machine
+    last = machine.scheduler.last_cpu
+    ran = last if last in machine.cpus else machine.places.cpus[0]
+    return Output(table=stack_view(seat.session, ran if cpu is None else cpu))
 
 
 async def show_owner(seat: Seat, address: str) -> Output:
@@ -146,7 +159,10 @@ COMMANDS = (
         "cpus", cpus_view, "CPUs, their registers, calls and waits; unit_base in CHUNK",
         Argument("CHUNK", CHUNK, optional=True),
     ),
-    _view("stack", stack_view, "kernel call stack of a CPU", Argument("CPU", CPU)),
+    Command(
+        "stack", ("bt",), GROUP, (ONE_CPU,), "kernel call stack of a CPU, else of that which ran last",
+        show_stack,
+    ),
     _view("locks", locks_view, "locks, holders, waiters"),
     _view("work", work_view, "the background work"),
     _view("offsets", offsets_view, "every CPU's unit of every chunk"),
@@ -161,7 +177,7 @@ COMMANDS = (
     Command("stats", ("percpu_stats",), GROUP, (), "percpu_stats, in the kernel's form", show_stats),
     Command(
         "whatis", ("who",), GROUP, (Argument("ADDRESS", OWNED),),
-        "who owns an address: 0x…, phys:0x…, percpu:0x…, percpu:0x…@CPU or a symbol", show_owner,
+        "who owns an address: 0x…, phys:0x…, pfn:0x…, percpu:0x…@CPU, a symbol", show_owner,
     ),
     Command(
         "x", ("hexdump",), GROUP, (AT, Argument("LENGTH", NUMBER, optional=True)),

@@ -15,7 +15,13 @@ from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.modules.load_info import read_load_info
 from tui.debugger.addresses import parse_number
 from tui.debugger.commands.acting import act, told
-from tui.debugger.commands.call_words import call_words, first_cpu, words_argument
+from tui.debugger.commands.call_words import (
+    call_words,
+    first_cpu,
+    is_call_word,
+    words_argument,
+    words_or,
+)
 from tui.debugger.commands.registry import (
     CPU,
     MODULE,
@@ -45,14 +51,15 @@ async def insmod(seat: Seat, path: str, *words: str) -> Output:
     """Load an object file as a module; a script tells what its code would do."""
     session = seat.session
     image = read_bounded(Path(path), OBJECT_BYTES_MAX)
-    script = "\n".join(_script_text(word) for word in words)
+    said = call_words(session, tuple(word for word in words if is_call_word(word)))
+    script = "\n".join(_script_text(word) for word in words if not is_call_word(word))
     name = module_name(path)
     machine = session.machine
     info = read_load_info(
         image, name, script, arch=machine.arch.name, page_size=PAGE_SIZE_BYTES
     )  # refuses what no kernel could load, before anything is given to the machine
     nr_logged = len(machine.kernel_log)
-    result = await act(seat, first_cpu(session), "load_module", image, name, script)
+    result = await act(seat, said.cpu, "load_module", image, name, script, later=said.later)
     if isinstance(result, Output):
         return result
     loaded = info.modinfo.name
@@ -133,7 +140,8 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(bytes_max + 1)
     except (OSError, ValueError) as problem:
-        raise CommandError(f"{path}: {problem}") from problem
+        why = getattr(problem, "strerror", None) or problem
+        raise CommandError(f"{path}: {why}") from problem
     if len(data) > bytes_max:
         raise CommandError(f"{path}: larger than {bytes_max} bytes, the most that is read")
     return data
@@ -167,7 +175,7 @@ SETTINGS = Kind(TEXT.read, lambda session: (OFF, "nth=", "probability=", "caller
 COMMANDS = (
     Command(
         "insmod", (), GROUP,
-        (Argument("FILE", TEXT), Argument("SCRIPT", TEXT, optional=True)),
+        (Argument("FILE", TEXT), words_or("SCRIPT", TEXT)),
         "load an object file; SCRIPT: a file, or 'init: a = pcpu_alloc 64 8; exit: free_percpu a'",
         insmod,
     ),

@@ -23,14 +23,20 @@ from tui.debugger.output import Output
 from tui.debugger.session import Progress, Session
 
 Value: TypeAlias = int | str
+TEXT_ONLY, TABLE_ONLY, BOTH = "text", "table", "both"
 
 
 @dataclass(slots=True)
 class Seat:
-    """Who gives a command: a session, and where to tell of progress on long moves."""
+    """Who gives a command: a session, and where to tell of progress on long moves.
+
+    wants: what of a long answer is made at all. rows_max: how many rows of it a screen can use.
+    """
 
     session: Session
     progress: Progress | None = None
+    wants: str = BOTH
+    rows_max: int | None = None
 
 
 Carry: TypeAlias = Callable[..., Awaitable[Output]]
@@ -191,7 +197,7 @@ def _offer_chunks(session: Session) -> Iterable[str]:
 
 def _offer_symbols(session: Session) -> Iterable[str]:
     names = (symbol.name for each in session.machine.modules.modules for symbol in each.symbols)
-    return ("percpu:", "phys:", *session.machine.symbols, *names)
+    return ("percpu:", "phys:", "pfn:", *session.machine.symbols, *names)
 
 
 def _read_module(session: Session, word: str) -> str:

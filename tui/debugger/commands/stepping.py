@@ -118,7 +118,10 @@ async def next_event(seat: Seat) -> Output:
     """Go to the step of the next event."""
     session = seat.session
     goal = session.next_event_step()
-    return await _move(seat, goal, session.end_step, "no further event: this is the end")
+    remark = "no further event: this is the end"
+    if session.has_more:
+        remark = "no further event yet: step or run lets the calls under way go on"
+    return await _move(seat, goal, session.end_step, remark)
 
 
 async def previous_event(seat: Seat) -> Output:

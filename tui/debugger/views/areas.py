@@ -6,7 +6,7 @@ from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from tui.debugger.areas import birth_facts
 from tui.debugger.chunk_names import chunk_by_number, chunk_name
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, HEX, Cell, Column, Table
+from tui.debugger.table import DEC, HEX, Cell, Column, Table, count
 
 COLUMNS = (
     Column("offset", DEC, "bytes from the chunk's base"),
@@ -39,5 +39,7 @@ def areas_view(session: Session, chunk: int) -> Table:
             )
         )
     name = chunk_name(chunk)
-    title = f"{len(rows)} live areas of {name} at {there.base_addr:#x}, step {session.step}"
+    title = (
+        f"{count(len(rows), 'live area')} of {name} at {there.base_addr:#x}, step {session.step}"
+    )
     return Table(title, COLUMNS, tuple(rows))

@@ -6,7 +6,7 @@ from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.percpu.statistics import fragmentation
 from tui.debugger.chunk_names import role_of, slot_name
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
+from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table, count
 
 COLUMNS = (
     Column("chunk", DEC, "number in order of creation; 0 first, -1 reserved"),
@@ -58,4 +58,6 @@ def chunks_view(session: Session) -> Table:
             )
         )
     empty = f"{percpu.nr_empty_pop_pages} empty populated pages in chunks that are not isolated"
-    return Table(f"{len(rows)} chunks at step {session.step}", COLUMNS, tuple(rows), (empty,))
+    return Table(
+        f"{count(len(rows), 'chunk')} at step {session.step}", COLUMNS, tuple(rows), (empty,)
+    )

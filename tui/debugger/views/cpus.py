@@ -26,7 +26,9 @@ def _columns(base_register: str) -> tuple[Column, ...]:
         ),
         Column("unit_offset", HEX, "its unit's distance from the chunk's base"),
         Column("unit_base", HEX, "its unit in the chunk that the title names"),
-        Column("call", help="the call under way; (offline) where none can be"),
+        Column(
+            "call", help="the call under way; (offline), or (at 36) of hotplug, where none can be"
+        ),
         Column("context", help="task, irq, kworker, kthread or stopper"),
         Column("waits_for", help="the lock it asked for and who holds it"),
         Column("pending", DEC, "calls and interrupts that wait for this CPU"),
@@ -50,7 +52,7 @@ def cpus_view(session: Session, chunk: int = 0) -> Table:
             word_at(machine, table + number * machine.arch.word_bytes),
             offsets[number],
             base_addr + offsets[number] & machine.arch.address_mask,
-            cpu.current.name if cpu.current else None if cpu.online else OFFLINE,
+            cpu.current.name if cpu.current else _absence(cpu),
             cpu.current.context if cpu.current else None,
             waits_for(cpu),
             len(cpu.pending) + len(cpu.interrupts),
@@ -60,6 +62,13 @@ def cpus_view(session: Session, chunk: int = 0) -> Table:
     ]
     title = f"{len(rows)} CPUs at step {session.step}, unit_base in {chunk_name(chunk)}"
     return Table(title, _columns(machine.arch.base_register), tuple(rows))
+
+
+def _absence(cpu: Cpu) -> str | None:
+    """Return why no call can be on a CPU without one: offline, or at a step of coming or going."""
+    if cpu.online:
+        return None
+    return f"(at {cpu.hotplug_state})" if cpu.hotplug_state else OFFLINE
 
 
 def _state_text(cpu: Cpu) -> str:

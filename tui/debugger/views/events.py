@@ -50,5 +50,5 @@ def event_row(session: Session, number: int) -> tuple[Cell, ...]:
         EVENT_NAMES[type(at.event)],
         given.line or None if given else None,
         given.by or None if given else None,
-        event_fields(at.event),
+        event_fields(at.event, session.machine.arch.word_bytes),
     )

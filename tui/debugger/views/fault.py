@@ -24,8 +24,10 @@ def fault_view(session: Session) -> Table:
     where = f"at step {session.step}"
     if fault is None:
         return Table(f"No fault {where}", COLUMNS, (), ("the machine has not stopped at a fault",))
-    rows: list[tuple[Cell, ...]] = [("cpu", str(fault.cpu)), ("step", str(fault.step))]
-    rows += [("reason", line) for line in fault.reason.split(REASONS_JOINED)]
+    # What matters most comes first: a small screen shows five rows.
+    first, *further = [("reason", line) for line in fault.reason.split(REASONS_JOINED)]
+    rows: list[tuple[Cell, ...]] = [first]
+    rest: list[tuple[Cell, ...]] = [*further, ("cpu", str(fault.cpu)), ("step", str(fault.step))]
     if is_page_fault(fault):
         owner = whatis(session, fault.addr)
         rows += [
@@ -33,9 +35,17 @@ def fault_view(session: Session) -> Table:
             ("error_code", f"{fault.error_code:#06x}: {error_code_text(fault.error_code)}"),
             ("owner", owner.summary),
         ]
-        rows += [(f"owner_{name}", str(value)) for name, value in owner.facts]
+        rest += [(f"owner_{name}", str(value)) for name, value in owner.facts]
     rows += [(f"#{depth}", frame) for depth, frame in enumerate(fault.frames)]
-    return Table(f"The machine stopped {where}", COLUMNS, tuple(rows))
+    return Table(f"The machine stopped {where}", COLUMNS, (*rows, *rest), (way_on(session),))
+
+
+def way_on(session: Session) -> str:
+    """Return what to do at a fault."""
+    begin = session.fault_begin_step()
+    return (
+        f"nothing runs any more; to go on: goto {begin}, before the call that did it, and act there"
+    )
 
 
 def fault_lines(session: Session) -> tuple[str, ...]:
@@ -48,6 +58,7 @@ def fault_lines(session: Session) -> tuple[str, ...]:
         lines.append(f"  CR2 {fault.addr:#x}: {error_code_text(fault.error_code)}")
         lines.append(f"  {fault.addr:#x} is {whatis(session, fault.addr).summary}")
     lines.append(f"  on cpu {fault.cpu} in {' < '.join(fault.frames)}")
+    lines.append(f"  {way_on(session)}")
     return tuple(lines)
 
 

@@ -18,6 +18,7 @@ from tui.debugger.areas import area_around, birth_facts
 from tui.debugger.births import FirstAreas
 from tui.debugger.chunk_names import slot_name
 from tui.debugger.symbols import module_variable_at, percpu_symbol_at
+from tui.debugger.table import count
 from tui.debugger.views.chunk_map import Place, unit_origin
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ BOOT_NAMES = {RESERVED: "reserved chunk", 0: "first chunk"}
 def name_of(number: int) -> str:
     """Return what people call a chunk."""
     return BOOT_NAMES.get(number, f"chunk {number}")
-
-
-def count(number: int, noun: str) -> str:
-    """Return `1 area`, `2 areas`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def bytes_text(nr_bytes: int) -> str:
@@ -87,7 +83,7 @@ def describe(session: Session, place: Place) -> str:
     if chunk is None:
         return f"there is no {name_of(place.number)} at step {session.step}"
     off = place.start_bytes - unit_origin(machine, chunk)
-    here = f"{name_of(place.number)} +{off:#x}"
+    here = f"{name_of(place.number)} {off:+#x}"
     beside = _beside(machine, chunk, place, off)
     if beside:
         return beside

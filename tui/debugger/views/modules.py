@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kernel_sim.modules.module import Module
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, HEX, Cell, Column, Table
+from tui.debugger.table import DEC, HEX, Cell, Column, Table, count
 
 LIST_COLUMNS = (
     Column("module"),
@@ -28,6 +28,7 @@ INSIDE_COLUMNS = (
     Column("size", DEC, "bytes"),
     Column("cpu0", HEX, "where the first CPU's copy is"),
 )
+NO_MODULES = "no module is loaded: insmod FILE loads an object file, .ko or .o"
 PREFIX = "MODULE_STATE_"
 
 
@@ -49,10 +50,13 @@ def modules_view(session: Session) -> Table:
         )
         for module in loader.modules
     )
-    notes = tuple(
+    empty: tuple[str, ...] = () if rows else (NO_MODULES,)
+    leaks = tuple(
         f"leaked by {name}: area of {variable} at {ptr:#x}" for name, variable, ptr in loader.leaks
     )
-    return Table(f"{len(rows)} modules at step {session.step}", LIST_COLUMNS, rows, notes)
+    return Table(
+        f"{count(len(rows), 'module')} at step {session.step}", LIST_COLUMNS, rows, leaks or empty
+    )
 
 
 def module_view(session: Session, name: str) -> Table:
@@ -72,9 +76,8 @@ def module_view(session: Session, name: str) -> Table:
             f"per-CPU section {module.percpu_ptr:#x}+{module.percpu_size_bytes:#x},"
             f" aligned to {module.percpu_align}"
         )
-    about = " ".join(filter(None, (module.license, module.vermagic)))
-    if about:
-        notes.append(about)
+    about = (("license", module.license), ("vermagic", module.vermagic))
+    notes += [f"{name} {value}" for name, value in about if value]
     rows = tuple(_rows(session, module))
     title = f"module {name}: {state} at step {session.step}"
     return Table(title, INSIDE_COLUMNS, rows, tuple(notes))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from kernel_sim.mm.page_lists import ListSize
 from kernel_sim.mm.zone import Zone
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, HEX, Cell, Column, Table
+from tui.debugger.table import DEC, HEX, Cell, Column, Table, count
 
 KINDS = ("hot", "cold")  # of 2.6.20; later kernels have one list
 COLUMNS = (
@@ -34,7 +34,8 @@ def pagelists_view(session: Session) -> Table:
     pages = session.machine.pages
     rows = tuple(row for zone in pages.zones for row in _rows(zone, pages.list_sizes_of(zone)))
     notes = () if pages.zones[0].lists is not None else ("the page profile is plain: no lists",)
-    title = f"{pages.nr_list_pages} pages on {len(rows)} lists of CPUs at step {session.step}"
+    on_lists = f"{count(pages.nr_list_pages, 'page')} on {count(len(rows), 'list')} of CPUs"
+    title = f"{on_lists} at step {session.step}"
     return Table(title, COLUMNS, rows, notes)
 
 

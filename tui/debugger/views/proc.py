@@ -9,8 +9,9 @@ pagetypeinfo, percpu_stats) becomes a list of what it says, a row a figure.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
-from kernel_sim.proc.catalogue import LISTINGS, Listing
+from kernel_sim.proc.catalogue import LISTINGS, Listing, text_of
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
 from tui.debugger.table import DEC, HEX, Cell, Column, Table
@@ -29,22 +30,37 @@ def proc_names() -> tuple[str, ...]:
 
 def proc_lines(session: Session, name: str) -> tuple[str, ...]:
     """Return a file as the kernel prints it. Raises CommandError: no such file."""
-    listing = _listing(name)
-    text: str = listing.text(listing.rows(session.machine))
-    return tuple(text.splitlines())
+    _listing(name)
+    return tuple(text_of(session.machine, name).splitlines())
 
 
-def proc_view(session: Session, name: str) -> Table:
-    """Return the rows of a file. Raises CommandError: no such file."""
+def proc_view(session: Session, name: str, rows_max: int | None = None) -> Table:
+    """Return the rows of a file, at most rows_max. Raises CommandError: no such file.
+
+    A file that has more rows than a screen can use (zoneinfo: zones times CPUs) is not read to its end then.
+    """
     listing = _listing(name)
-    rows = listing.rows(session.machine)
     title = f"{listing.path} at step {session.step}"
+    if listing.each is not None:
+        items = (item for row in listing.each(session.machine) for item in _items(row, ()))
+        return _table(title, ITEM_COLUMNS, items, rows_max)
+    rows = listing.rows(session.machine)
     if not rows:
         return Table(f"{title}: empty", ITEM_COLUMNS, ())
     if not _is_plain(rows):
-        return Table(title, ITEM_COLUMNS, tuple(_items(rows, ())))
+        return _table(title, ITEM_COLUMNS, _items(rows, ()), rows_max)
     columns = tuple(_columns(rows[0]))
-    return Table(title, columns, tuple(tuple(_cells(row)) for row in rows))
+    return _table(title, columns, (tuple(_cells(row)) for row in rows), rows_max)
+
+
+def _table(
+    title: str, columns: tuple[Column, ...], rows: Iterator[tuple[Cell, ...]], rows_max: int | None
+) -> Table:
+    shown = tuple(islice(rows, rows_max))
+    if next(rows, None) is None:
+        return Table(title, columns, shown)
+    notes = (f"only the first {len(shown)} rows; kmemscope show and the console give all",)
+    return Table(title, columns, shown, notes)
 
 
 def _listing(name: str) -> Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.debugger.errors import CommandError
 from tui.debugger.event_text import argument_text
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, Cell, Column, Table
+from tui.debugger.table import DEC, Cell, Column, Table, count
 from tui.debugger.views.cpus import waits_for
 
 COLUMNS = (
@@ -36,6 +36,6 @@ def stack_view(session: Session, cpu: int) -> Table:
         notes.append(f"waits: {waits}")
     if owner.pending:
         notes.append("next in line: " + ", ".join(call.name for call in owner.pending))
-    state = "idle" if not rows else f"{len(rows)} functions deep"
+    state = "idle" if not rows else f"{count(len(rows), 'function')} deep"
     title = f"CPU {cpu} at step {session.step}: {state}"
     return Table(title, COLUMNS, tuple(rows), tuple(notes))

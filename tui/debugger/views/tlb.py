@@ -12,7 +12,7 @@ from kernel_sim.mm.paging import flag_names
 from kernel_sim.mm.tlb import Tlb, TlbEntry
 from kernel_sim.mm.tlb_stale import stale_entries
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, HEX, Cell, Column, Table
+from tui.debugger.table import DEC, HEX, Cell, Column, Table, count
 
 NO_TLBS = "this machine has no TLBs: every access walks the page tables"
 CPUS_TOLD_MAX = 8
@@ -128,13 +128,13 @@ def _entries_table(machine: Machine, cpu: int, where: str) -> Table:
     )  # fmt: skip
     counters = tlb.counters
     notes = (
-        f"hits {counters.l1_hits} in L1, {counters.l2_hits} in L2; {counters.misses} misses, for which"
+        f"hits {counters.l1_hits} in L1, {counters.l2_hits} in L2; misses {counters.misses}, for which"
         f" {counters.walk_references} table entries were read",
         f"flushes: {counters.page_flushes} of a page, {counters.range_flushes} of a range,"
         f" {counters.full_flushes + counters.non_global_flushes} whole;"
         f" {counters.entries_flushed} entries dropped, {len(stale)} stale",
     )
-    title = f"{len(rows)} pages in the TLB of cpu {cpu} ({tlb.profile.name}) {where}"
+    title = f"{count(len(rows), 'page')} in the TLB of cpu {cpu} ({tlb.profile.name}) {where}"
     return Table(title, ENTRY_COLUMNS, rows, notes)
 
 

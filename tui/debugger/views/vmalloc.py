@@ -6,7 +6,7 @@ from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.vmalloc import VmallocSpace
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
+from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table, count
 
 COLUMNS = (
     Column("start", HEX),
@@ -56,5 +56,5 @@ def vmalloc_view(session: Session) -> Table:
     )
     lazy = f"{space.nr_lazy_pages} pages lazily freed, purged beyond {space.lazy_max_pages}"
     where = f"{space.start:#x} to {space.end:#x}"
-    title = f"{len(rows)} areas, vmalloc space {where}, at step {session.step}"
+    title = f"{count(len(rows), 'area')}, vmalloc space {where}, at step {session.step}"
     return Table(title, COLUMNS, rows, (lazy,))

@@ -9,7 +9,7 @@ from kernel_sim.mm.buddy import NR_ORDERS
 from kernel_sim.mm.watermarks import PROFILE_PLAIN
 from kernel_sim.mm.zone import Zone
 from tui.debugger.session import Session
-from tui.debugger.table import DEC, Cell, Column, Table
+from tui.debugger.table import DEC, Cell, Column, Table, count
 
 COLUMNS = (
     Column("node", DEC),
@@ -43,7 +43,7 @@ def zones_view(session: Session) -> Table:
         notes.append(f"{pages.fail_after} more page requests may succeed, then they fail")
     if pages.fault is not None:
         notes.append(f"fault injection is on; {pages.fault.nr_failed} requests failed by it so far")
-    return Table(f"{len(rows)} zones at step {session.step}", COLUMNS, rows, tuple(notes))
+    return Table(f"{count(len(rows), 'zone')} at step {session.step}", COLUMNS, rows, tuple(notes))
 
 
 def _row(session: Session, zone: Zone) -> tuple[Cell, ...]:

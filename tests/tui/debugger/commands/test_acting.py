@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 import snapshots.timeline
-import tui.debugger.session
 from tui.debugger.console import execute
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
@@ -76,9 +75,26 @@ def test_inputs_that_wait_are_not_lost_where_a_keyframe_is_due(
     session: Session, tell, monkeypatch
 ) -> None:
     monkeypatch.setattr(snapshots.timeline, "KEYFRAME_EVERY_INPUTS", 3)
-    monkeypatch.setattr(tui.debugger.session, "KEYFRAME_EVERY_INPUTS", 3)
     tell("alloc 0 8 later", "alloc 1 8 later", "alloc 2 8 later")
     with pytest.raises(CommandError, match="run first"):
         tell("alloc 3 8 later")
     tell("run", "alloc 3 8", "goto start", "goto end")
     assert session.machine.percpu.chunks[0].nr_alloc == 4
+
+
+def test_a_machine_at_a_fault_says_where_to_go_on(session: Session, tell) -> None:
+    """One step back the call that faults is under way; where it was given another may be made."""
+    output = tell("alloc 0 8", "load 1 0x10")
+    begin = session.fault_begin_step()
+    assert begin is not None and begin < session.step - 1
+    assert f"goto {begin}" in output.lines[-1]
+    with pytest.raises(CommandError, match=f"to step {begin}"):
+        tell("alloc 0 8")
+    assert not tell("back", "alloc 0 8").ok
+    assert tell(f"goto {begin}", "alloc 0 8").ok and session.machine.fault is None
+
+
+def test_an_access_tells_what_it_cost_the_tlb(session: Session, tell) -> None:
+    tell("alloc 1 8")
+    assert ": TLB miss, " in tell("read 2 0x37000").lines[0]
+    assert tell("read 2 0x37000").lines[0].endswith(": TLB hit in L1")

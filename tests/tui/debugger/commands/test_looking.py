@@ -49,3 +49,9 @@ def test_windows_of_events_can_be_asked_for_beyond_all_reason(busy: Session, tel
     assert (
         len(tell("events 18446744073709551615 18446744073709551615").table.rows) == busy.nr_events
     )
+
+
+def test_the_stack_is_that_of_the_cpu_that_ran_last_unless_one_is_named(session, tell) -> None:
+    tell("alloc 1 32000 later", "step 3")
+    assert tell("stack").table.title.startswith("CPU 1 ") and tell("bt").table.rows
+    assert tell("stack 0").table.title.startswith("CPU 0 ")

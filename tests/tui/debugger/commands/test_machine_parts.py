@@ -124,3 +124,16 @@ def test_a_failure_that_cannot_be_is_refused_and_leaves_no_input(
 )
 def test_a_file_names_a_module(path: str, name: str) -> None:
     assert module_name(path) == name
+
+
+def test_a_module_may_be_loaded_step_by_step_while_a_cpu_comes_up(session: Session, tell) -> None:
+    tell("cpu down 3", "cpu up 3 cpu=1 later")
+    answer = tell(f"insmod {PLAIN} 'init: a = pcpu_alloc 64 8' cpu=2 later")
+    assert answer.lines[-1].startswith("load_module waits on cpu 2")
+    tell("step 6")
+    assert [len(session.machine.cpus[cpu].stack) for cpu in (1, 2)] == [1, 1]
+    tell("run")
+    assert session.machine.cpus[3].online
+    assert [*session.machine.modules.modules[0].variables] == ["a"]
+    with pytest.raises(CommandError, match="'9' is no CPU"):
+        tell(f"insmod {PLAIN} cpu=9")

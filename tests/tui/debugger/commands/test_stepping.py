@@ -88,3 +88,9 @@ def test_a_fault_is_told_wherever_its_step_is_shown(session: Session, tell) -> N
     assert not tell("where").ok
     assert tell("back 1").ok
     assert not tell("step").ok
+
+
+def test_event_at_the_end_tells_of_calls_under_way(session: Session, tell) -> None:
+    assert tell("event").lines[-1] == "no further event: this is the end"
+    tell("alloc 0 8 later")
+    assert "calls under way" in tell("event").lines[-1]

@@ -31,3 +31,11 @@ def test_cpus_shows_call_stack_and_what_it_waits_for(session: Session, tell) -> 
 def test_the_base_register_is_named_as_the_architecture_has_it(boot_example) -> None:
     session = boot_example("i386-highmem")
     assert column(cpus_view(session), "per_cpu_offset") == column(cpus_view(session), "fs_base")
+
+
+def test_a_cpu_that_comes_up_tells_how_far_it_is(session: Session, tell) -> None:
+    tell("cpu down 3")
+    assert column(cpus_view(session), "call") == [None, None, None, "(offline)"]
+    tell("cpu up 3 later", "step 5")
+    state = session.machine.cpus[3].hotplug_state
+    assert state and column(cpus_view(session), "call")[3] == f"(at {state})"

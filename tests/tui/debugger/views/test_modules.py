@@ -53,3 +53,12 @@ def test_a_module_that_is_not_there_is_an_error(session: Session) -> None:
 def test_leaked_areas_are_noted(session: Session) -> None:
     session.machine.modules.leaks.append(("m", "a", 0x37000))
     assert modules_view(session).notes == ("leaked by m: area of a at 0x37000",)
+
+
+def test_an_empty_list_says_how_to_load_one(session: Session) -> None:
+    assert "insmod FILE" in modules_view(session).notes[0]
+
+
+def test_license_and_vermagic_are_named(session: Session, tell) -> None:
+    tell(f"insmod {OBJECTS / 'exporter-x86-64.o'}")
+    assert "license GPL" in module_view(session, session.machine.modules.modules[0].name).notes
