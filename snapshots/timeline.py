@@ -379,6 +379,11 @@ class Timeline:
             yield machine.step
             if not self.advance(min(machine.step + slice_steps, target)):
                 break
+        if self.is_foreign and machine.step < target:
+            raise RecordingError(
+                f"the recording promises steps up to {self.end_step}, but what it gives the machine ends "
+                f"at step {machine.step}"
+            )
 
     def _load(self, start: Moment) -> None:
         self.must_reload = True  # should it end half way

@@ -508,3 +508,18 @@ def test_a_recording_of_format_1_stays_readable_for_ever(path: Path) -> None:
 
 def test_there_is_a_recording_of_format_1() -> None:
     assert [path.name for path in sorted(FIXTURES.glob("*.kms"))] == ["v1-small.kms"]
+
+
+def test_an_end_that_the_inputs_do_not_reach_is_refused_when_one_goes_there(
+    tmp_path: Path, pieces: Pieces
+) -> None:
+    place = pieces.places("Segment")[-1]
+    key = dict(cast("dict[str, object]", pieces.records[place][1]))
+    real_end = cast("int", key["l"])
+    pieces.set(place, key=key | {"l": real_end + 1000})
+    opened = open_recording(pieces.write(tmp_path / "longer.kms"))
+    opened.timeline.seek(real_end)
+    with pytest.raises(RecordingError, match=f"promises steps up to {real_end + 1000}"):
+        opened.timeline.seek(real_end + 1)
+    assert opened.timeline.step == real_end
+    opened.reader.close()
