@@ -21,6 +21,8 @@ COLUMNS = (
     Column("lazily_freed", FLAG, "freed, and in the way until the next purge"),
 )
 
+NOBODY = (None, None)  # chunk and group of an area that is no chunk's
+
 
 def _spaces(machine: Machine) -> tuple[tuple[str, VmallocSpace], ...]:
     """Return the spaces that areas are taken from; on i386 they are one."""
@@ -39,22 +41,24 @@ def vmalloc_view(session: Session) -> Table:
         if machine.percpu.backing.name == "vm"
         for group, start in enumerate(chunk.data)
     }
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (
-            area.start,
-            area.end,
-            area.size_bytes >> PAGE_SHIFT,
-            name,
-            area.nr_pages or None,
-            area.kind,
-            area.caller,
-            *tenants.get(area.start, (None, None)),
-            area.start in space.lazy,
-        )
-        for name, space in _spaces(machine)
-        for area in space.areas
-    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, each in _spaces(machine):
+        freed = each.lazy
+        rows += [
+            (
+                area.start,
+                area.start + area.size_bytes,
+                area.size_bytes >> PAGE_SHIFT,
+                name,
+                area.nr_pages or None,
+                area.kind,
+                area.caller,
+                *tenants.get(area.start, NOBODY),
+                area.start in freed,
+            )
+            for area in each.areas
+        ]
     lazy = f"{space.nr_lazy_pages} pages lazily freed, purged beyond {space.lazy_max_pages}"
     where = f"{space.start:#x} to {space.end:#x}"
     title = f"{count(len(rows), 'area')}, vmalloc space {where}, at step {session.step}"
-    return Table(title, COLUMNS, rows, (lazy,))
+    return Table(title, COLUMNS, tuple(rows), (lazy,))
