@@ -38,18 +38,24 @@ from typer.core import TyperGroup
 
 from kernel_sim.errors import ConfigError, KernelFault, KernelSimError
 from tui.garbage import collect_rarely
+from tui.verbs.door import (
+    BAD_INPUT,
+    DEMO,
+    FOUND,
+    GOOD,
+    NAME,
+    FileArgument,
+    JsonOption,
+    MachineOption,
+    check_output,
+    example,
+    open_session,
+)
 
 if TYPE_CHECKING:
     from snapshots.report import ReplayReport
-    from tui.debugger.session import Session
 
-GOOD: Final = 0
-FOUND: Final = 1  # a fault, a divergence, a check that failed
-BAD_INPUT: Final = 2
 READER_GONE: Final = 141
-NAME: Final = "kmemscope"
-EXAMPLE: Final = Path("machines") / "numa2-4cpu.toml"
-DEMO: Final = Path("demo.kms")  # a real machine's run, opened when no file is named
 STDIN: Final = "-"
 SHOW_TRACEBACK: Final = "KMEMSCOPE_TRACEBACK"
 
@@ -132,14 +138,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MachineOption = Annotated[
-    Path | None, typer.Option("--machine", metavar="TOML", help="Machine of a log that tells none.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Recording, machine, log, folder or golden file.")
-]
-
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
@@ -181,28 +179,6 @@ def door(
 # -- opening ---------------------------------------------------------------------------------------
 
 
-def _session(path: Path | None, machine: Path | None = None, *, warn: bool = True) -> Session:
-    """Open a file of any kind, or the example machine. What it has to say goes to stderr."""
-    from snapshots.opening import open_any, read_machine_toml
-    from tui.debugger.render import printable
-    from tui.debugger.session import Session
-
-    opened = open_any(path or _example(), read_machine_toml(machine) if machine else None)
-    if warn:
-        for line in opened.lines:
-            typer.echo(f"{NAME}: {printable(line)}", err=True)
-    return Session(opened.timeline, opened.origin, name=opened.name)
-
-
-def _example(name: Path = EXAMPLE) -> Path:
-    """Return an example that ships with the program: the machine to work on when none is named."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "examples", here.parent / "examples"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"the example {name} is not installed; give a FILE")
-
-
 @app.command("open")
 def open_screen(
     file: Annotated[
@@ -215,7 +191,7 @@ def open_screen(
         raise ConfigError(f"{file}: no such file or folder")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("the screen needs a terminal; see console, show and script")
-    session = _session(file or _example(DEMO), machine, warn=False)
+    session = open_session(file or example(DEMO), machine, warn=False)
     session.go_now(max(session.origin.opens_at, session.first_step))
     from tui.app import run_app  # the screen takes long to load
 
@@ -263,12 +239,6 @@ def _save(report: ReplayReport, output: Path) -> None:
     save_timeline(output, report.timeline, report.origin())
 
 
-def _check_output(output: Path, paths: list[Path]) -> None:
-    """Refuse to write over what is read. Raises ConfigError."""
-    if output.exists() and any(path.exists() and path.samefile(output) for path in paths):
-        raise ConfigError(f"{output}: this is what is read; give another file to write to")
-
-
 @app.command()
 def replay(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH")],
@@ -289,7 +259,7 @@ def replay(
     if output is not None:
         if len(paths) > 1:
             raise typer.BadParameter("-o goes with one PATH")
-        _check_output(output, paths)
+        check_output(output, paths)
     all_good = True
     wanted = paths if output is not None else [one for path in paths for one in paths_under(path)]
     for path in wanted:
@@ -314,7 +284,7 @@ def import_log(
     """Make a recording of a log of a real kernel."""
     from tui.debugger.render import printable
 
-    _check_output(output, [log])
+    check_output(output, [log])
     report = _replay(log, machine)
     _save(report, output)
     for line in report.lines():
@@ -336,7 +306,7 @@ def digest(
     as_json: JsonOption = False,
 ) -> None:
     """Print the digest of the whole state at positions, one a line: STEP DIGEST."""
-    session = _session(file)
+    session = open_session(file)
     for text in [*(at or ()), *(more or ())] or ["end"]:
         session.go_now(session.position(text))
         step, found = session.step, session.digest()
@@ -367,7 +337,7 @@ def info(file: FileArgument, machine: MachineOption = None, as_json: JsonOption 
     from tui.debugger.render import output_json, output_text
     from tui.debugger.views.run import run_view
 
-    output = Output(table=run_view(_session(file, machine)))
+    output = Output(table=run_view(open_session(file, machine)))
     typer.echo(output_json(output) if as_json else output_text(output))
 
 
@@ -392,7 +362,7 @@ def show(
 
     if view not in view_names():
         raise CommandError(f"{view!r} is no view; there are: {' '.join(view_names())}")
-    session = _session(file, machine)
+    session = open_session(file, machine)
     session.go_now(session.position(at))
     text, ok = answer_now(session, shlex.join([view, *(arguments or ())]), as_json)
     typer.echo(text)
@@ -415,7 +385,7 @@ def script(
 
     source = "stdin" if commands == STDIN else commands
     lines = sys.stdin if commands == STDIN else read_lines(Path(commands))
-    session = _session(file, machine)
+    session = open_session(file, machine)
     code = GOOD
     for answered in run_lines(session, lines, source, as_json):
         typer.echo(answered.text)
@@ -431,7 +401,7 @@ def console(
     """Prompt for commands, line by line; help lists them, quit leaves."""
     from tui.prompt import prompt_loop
 
-    prompt_loop(_session(file, machine))
+    prompt_loop(open_session(file, machine))
 
 
 if __name__ == "__main__":
