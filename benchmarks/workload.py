@@ -13,7 +13,8 @@ from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.machine import Machine
 from kernel_sim.random_state import RandomState
-from snapshots.timeline import NO_LIMIT, SegmentSink, Timeline
+from snapshots.segment_stores import SegmentSink
+from snapshots.timeline import Timeline
 
 SIZES = (4, 4, 4, 8, 8, 16, 16, 24, 32, 32, 32, 40, 64, 72, 88, 128, 160, 232, 260, 296, 384, 2048)
 ALIGNS = (4, 8, 8, 8, 16, 64)
@@ -42,15 +43,12 @@ def record(
         if live and random.below(2 * live_max) < len(live):
             at = random.below(len(live))
             live[at], live[-1] = live[-1], live[at]
-            timeline.give("free_percpu", cpu, (live.pop(),))
-            timeline.advance(NO_LIMIT)
+            timeline.take("free_percpu", cpu, (live.pop(),))
             continue
         size = SIZES[random.below(len(SIZES))]
         align = ALIGNS[random.below(len(ALIGNS))]
         gfp = GFP_ATOMIC if random.below(50) == 0 else GFP_KERNEL
-        number = timeline.give("pcpu_alloc", cpu, (size, align, False, gfp, "bench+0x1/0x2"))
-        timeline.advance(NO_LIMIT)
-        call = timeline.calls.pop(number)
-        if call.result:
+        call = timeline.take("pcpu_alloc", cpu, (size, align, False, gfp, "bench+0x1/0x2"))
+        if call is not None and call.result:
             live.append(int(str(call.result)))
     return timeline

@@ -67,7 +67,8 @@ async def main() -> None:
     await session.go(before)
     await session.call(1, "free_percpu", ptr)
     print(
-        f"a branch from step {before}: {len(session.branches)} older timeline is kept, now at {session.step}"
+        f"branch {session.tree.current.name} from step {before}; main is kept as it was;"
+        f" now at {session.here}"
     )
 
 

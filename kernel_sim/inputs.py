@@ -75,6 +75,7 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
     except ConfigError:
         machine.step -= 1  # what is refused has not happened
         raise
+    machine.look_for_deadlock()
     return None
 
 

@@ -302,7 +302,20 @@ class Machine:
                 if not runnable:
                     return self._stuck()
                 self._run_alone(self.cpus[self.scheduler.pick(runnable)], self.step + 1)
+        self.look_for_deadlock()
         return bool(self.active)
+
+    def look_for_deadlock(self) -> None:
+        """Stop if nobody can take a further step: a position shows that, whether one tried to or not."""
+        if not self.active or self.fault is not None:
+            return
+        if any(self.cpus[number].is_runnable() for number in self.active):
+            return
+        for owner in self.cpus.values() if self.nr_held_back else ():
+            held = self.percpu.lock.holder == owner.number
+            if any(call.may_begin(owner.stack, held) for call in owner.interrupts):
+                return
+        self._stuck()
 
     def park_at_lock(self, cpu: int, nr_lock_waits: int) -> None:
         """Let the CPU's call be parked when it asks for a lock for the nr_lock_waits-th time.

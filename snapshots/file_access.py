@@ -15,11 +15,14 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from snapshots.errors import RecordingError
 
+LOCK_TRIES = 3
+LOCK_PAUSE_S = 0.002
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -103,14 +106,34 @@ def _opened(path: Path, flags: int, *, must_lock: bool) -> tuple[int, int]:
     return descriptor, status.st_size
 
 
-def _lock(descriptor: int) -> None:
-    """Become the one writer, as far as the file system knows locks."""
+def is_locked(descriptor: int) -> bool:
+    """Say whether a writer holds this file; without locks in the file system, that none does."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RecordingError(
-            "another writer has this recording open; it was not touched"
-        ) from error
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     except OSError as error:
         if error.errno not in _NO_LOCKS_HERE:
             raise
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _lock(descriptor: int) -> None:
+    """Become the one writer, as far as the file system knows locks."""
+    for tries_left in range(LOCK_TRIES - 1, -1, -1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not tries_left:
+                raise RecordingError(
+                    "another writer has this recording open; it was not touched"
+                ) from error
+            time.sleep(LOCK_PAUSE_S)  # somebody may only have asked whether it is locked
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                raise
+            return
+        else:
+            return

@@ -31,9 +31,10 @@ from snapshots.line_order import LineOrder, order_lines
 from snapshots.ordering import Divergence, Inferred, OrderSearch, Plan
 from snapshots.plan_engine import PlanEngine
 from snapshots.report import ReplayReport
+from snapshots.segment_stores import SegmentSink
 from snapshots.state_compare import POPULATION_FIELDS, Difference, compare_state
 from snapshots.state_moments import MARKER_LAG_LINES, StateMoment, place_states
-from snapshots.timeline import NO_LIMIT, SegmentSink, Timeline
+from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.trace_log import TraceLog, pcpu_base_addr_from
 from snapshots.walk import UNKNOWN, Action, describe_chunk
 

@@ -19,7 +19,8 @@ from kernel_sim.percpu.chunk import RESERVED
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from snapshots.completeness import Completeness
 from snapshots.report import ReplayReport
-from snapshots.timeline import NO_LIMIT, SegmentSink, Timeline
+from snapshots.segment_stores import SegmentSink
+from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.trace_log import TraceEvent, TraceLog, pcpu_base_addr_from
 
 UNKNOWN_OWNER = "unknown (before the log)"

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from kernel_sim.boot import boot
 from kernel_sim.config import SYMBOLS_MAX, MachineConfig
+from snapshots.bookmarks import Bookmark
+from snapshots.branches import BranchTree
 from snapshots.errors import InputError
 from snapshots.kernel_symbols import read_kernel_symbols
-from snapshots.recording import Origin, open_recording
+from snapshots.recording import OpenRecording, Origin, open_recording
 from snapshots.replay import replay_path
 from snapshots.text_source import read_text
 from snapshots.timeline import Timeline
@@ -29,11 +31,19 @@ SYMBOLS_KEY = "symbols_file"
 class Opened:
     """A run that can be gone through, and what is to be said about it."""
 
-    timeline: Timeline
+    tree: BranchTree
     origin: Origin
     name: str
     kind: str  # 'recording' | 'machine' | 'trace' | 'golden' | 'config'
     lines: list[str] = field(default_factory=list)  # what a replay reported, warnings
+    bookmarks: dict[str, Bookmark] = field(default_factory=dict)
+    path: Path | None = None  # of a recording, to which more can be added
+    recording: OpenRecording | None = None  # that very one, to follow it
+
+    @property
+    def timeline(self) -> Timeline:
+        """The main branch."""
+        return self.tree.current.timeline
 
 
 def is_recording(path: Path) -> bool:
@@ -98,17 +108,26 @@ def open_any(path: Path, machine: Mapping[str, object] | None = None) -> Opened:
         if is_recording(path):
             opened = open_recording(path)
             kind = "recording"
-            return Opened(opened.timeline, opened.origin, path.name, kind, opened.warnings)
+            return Opened(
+                opened.tree,
+                opened.origin,
+                path.name,
+                kind,
+                opened.warnings,
+                opened.bookmarks,
+                path,
+                opened,
+            )
         if _looks_like_machine(path):
             config = read_config(path)
-            return Opened(Timeline(boot(config)), Origin(), config.name, "config")
+            return Opened(BranchTree.of(Timeline(boot(config))), Origin(), config.name, "config")
     report = replay_path(path, machine)
     if report.timeline is None:
         raise InputError(f"{path}: holds no run of a machine; `kmemscope replay {path}` checks it")
     timeline = report.timeline
     timeline.watch = None
     timeline.seek(timeline.first_step)
-    return Opened(timeline, report.origin(), path.name, report.kind, report.lines())
+    return Opened(BranchTree.of(timeline), report.origin(), path.name, report.kind, report.lines())
 
 
 def _looks_like_machine(path: Path) -> bool:

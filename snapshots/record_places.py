@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from snapshots import limits
 from snapshots.errors import RecordingError
@@ -33,6 +35,8 @@ from snapshots.records import (
     decode_record,
 )
 
+SLICE_RECORDS = 1000  # scanned in a few milliseconds
+_Result = TypeVar("_Result")
 _HEADER_READ_BYTES = limits.HEADER_BYTES_MAX + 64  # the longest header there is
 _HEAD_BYTES = 64  # more than a record has before its key
 _RECORD_HEAD = re.compile(rb"\x95[\xa1-\xbf][A-Za-z][a-z0-9_]{0,30}\xcc.\xce.{4}\xc4", re.DOTALL)
@@ -83,21 +87,43 @@ def scan_records(
     Raises: RecordingError only for what no scan can live with: too many kinds, a file that shrank.
     """
     table = RecordTable(start_bytes)
-    window_at, window = start_bytes, b""
+    return table, drained(scan_slices(file_descriptor, table, end_bytes))
+
+
+def drained(slices: Generator[None, None, _Result]) -> _Result:
+    """Go through slices at once and return what comes of them."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as ended:
+            return cast("_Result", ended.value)
+
+
+def scan_slices(
+    file_descriptor: int, table: RecordTable, end_bytes: int
+) -> Generator[None, None, TornTail | None]:
+    """Enter into a table all complete records behind its last one; return what follows that is none.
+
+    Gives way every now and then, so that whoever scans a long file can do something else meanwhile.
+    """
+    window_at, window = table.end_bytes, b""
     while table.end_bytes < end_bytes:
+        if len(table) % SLICE_RECORDS == 0:
+            yield
         at = table.end_bytes
         try:
             frame = decode_frame(window, at - window_at, base_bytes=window_at)
         except RecordingError as error:
-            return table, _torn_tail(file_descriptor, at, end_bytes, str(error))
+            return _torn_tail(file_descriptor, at, end_bytes, str(error))
         if not isinstance(frame, Torn):
             table.add(frame.kind, length_bytes=frame.length_bytes, key_packed=frame.key_packed)
             continue
         if window_at + len(window) >= end_bytes:
-            return table, _torn_tail(file_descriptor, at, end_bytes, frame.reason)
+            return _torn_tail(file_descriptor, at, end_bytes, frame.reason)
         wanted_bytes = max(frame.needed_bytes, limits.SCAN_WINDOW_BYTES)
         window_at, window = at, read_at(file_descriptor, at, min(wanted_bytes, end_bytes - at))
-    return table, None
+        yield
+    return None
 
 
 def read_at(file_descriptor: int, offset_bytes: int, length_bytes: int) -> bytes:

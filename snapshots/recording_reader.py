@@ -15,14 +15,16 @@ from snapshots import limits
 from snapshots.blobs import BLOB_KIND, BlobHash, blob_key, check_blob
 from snapshots.byte_cache import ByteCache
 from snapshots.errors import RecordingError
-from snapshots.file_access import naming, open_to_read
-from snapshots.record_index import RecordEntry, RecordTable
+from snapshots.file_access import is_locked, naming, open_to_read
+from snapshots.record_index import TRAILER_KIND, RecordEntry, RecordTable
 from snapshots.record_places import (
     TornTail,
+    drained,
     indexed_records,
     read_at,
     read_header,
     scan_records,
+    scan_slices,
 )
 from snapshots.records import Header, Torn, decode_frame, encode_key, is_critical, unpacked_record
 
@@ -127,6 +129,62 @@ class RecordingReader:
             data = check_blob(self._body(entry), name, offset_bytes=entry.offset_bytes)
         self._cache.keep(name, data)
         return data
+
+    @property
+    def end_bytes(self) -> int:
+        """Return where the last complete record ends that this reader knows of."""
+        return self._table.end_bytes
+
+    def raw_pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Go through the bytes of the file up to there, as they stand: (offset, bytes)."""
+        with naming(self.path):
+            for at in range(0, self.end_bytes, limits.SCAN_WINDOW_BYTES):
+                piece_bytes = min(limits.SCAN_WINDOW_BYTES, self.end_bytes - at)
+                yield at, read_at(self._descriptor, at, piece_bytes)
+
+    def refresh(self) -> list[RecordEntry]:
+        """Take up the complete records that a writer has appended since; return them.
+
+        A record that is only begun is looked at again next time.
+        Raises: RecordingError if the file was cut, or holds damage that no writer at work leaves.
+        """
+        with naming(self.path):
+            known, end_bytes = len(self._table), os.fstat(self._descriptor).st_size
+            if end_bytes < self._table.end_bytes:
+                raise RecordingError(
+                    f"the file had {self._table.end_bytes} bytes of complete records and has {end_bytes}"
+                    " now: somebody has cut it; open it again"
+                )
+            if end_bytes == self._table.end_bytes:
+                return []
+            self.torn = drained(scan_slices(self._descriptor, self._table, end_bytes))
+            if self.torn is not None and self.torn.next_complete_offset_bytes is not None:
+                raise RecordingError(f"{self.torn.reason}; a complete record stands behind it")
+            found = [self._table.entry(number) for number in range(known, len(self._table))]
+            for entry in found if self._blob_numbers is not None else ():
+                if entry.kind == BLOB_KIND and self._blob_numbers is not None:
+                    self._blob_numbers[encode_key(entry.key)] = entry.number
+            return found
+
+    @property
+    def is_closed_by_writer(self) -> bool:
+        """Whether the newest record is a trailer: its writer has closed the file."""
+        return len(self._table) > 0 and self._table.entry(len(self._table) - 1).kind == TRAILER_KIND
+
+    @property
+    def has_writer(self) -> bool:
+        """Whether somebody is writing the file at this moment, as far as the file system knows locks."""
+        return is_locked(self._descriptor)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file stands under its name: it was saved whole, and this one is history."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return True
+        own = os.fstat(self._descriptor)
+        return (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
 
     def close(self) -> None:
         """Close the file; what was read from it remains valid."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -36,7 +36,15 @@ from snapshots.record_index import (
     Trailer,
     encode_trailer,
 )
-from snapshots.record_places import TornTail, indexed_records, read_header, scan_records
+from snapshots.record_places import (
+    SLICE_RECORDS,
+    TornTail,
+    drained,
+    indexed_records,
+    read_header,
+    scan_slices,
+)
+from snapshots.recording_reader import RecordingReader
 from snapshots.records import (
     FORMAT_MINOR,
     Torn,
@@ -66,7 +74,7 @@ class RecordingWriter:
         self.torn = torn  # what reopen() cut off
         self._descriptor = descriptor
         self._table = table
-        self._written_bytes = table.end_bytes
+        self._written_bytes = self._begun_bytes = table.end_bytes
         self._pending = bytearray()
         self._blob_keys = dict.fromkeys(table.numbers_by_key(BLOB_KIND))
         self._is_indexed = is_indexed  # nothing follows the newest trailer
@@ -104,13 +112,39 @@ class RecordingWriter:
         complete records behind it is refused, since to go on would mean to destroy them.
         Raises: RecordingError also if the file is being written, or of a newer minor format.
         """
+        return drained(cls.reopening(path))
+
+    @classmethod
+    def reopening(cls, path: str | os.PathLike[str]) -> Generator[None, None, Self]:
+        """Reopen in slices: a long file takes a while to verify. What is not gone through locks nothing."""
         target = Path(path)
         with naming(target, safe="nothing was changed"):
             descriptor, file_bytes = open_to_append(target)
             try:
-                return cls._continued(target, descriptor, file_bytes)
+                return (yield from cls._continued(target, descriptor, file_bytes))
             except BaseException:
                 os.close(descriptor)
+                raise
+
+    @classmethod
+    def copying(
+        cls, reader: RecordingReader, path: str | os.PathLike[str]
+    ) -> Generator[None, None, Self]:
+        """Begin a new file as a byte copy of what a reader sees, in slices; each checksum is verified.
+
+        Raises: RecordingError also if the original is damaged. There is then no new file.
+        """
+        target = Path(path)
+        with naming(target, safe="no copy was made"):
+            descriptor = create_new(target)
+            try:
+                for at, piece in reader.raw_pieces():
+                    _write_all(descriptor, piece, at)
+                    yield
+                return (yield from cls._continued(target, descriptor, reader.end_bytes))
+            except BaseException:
+                os.close(descriptor)
+                target.unlink(missing_ok=True)
                 raise
 
     def __enter__(self) -> Self:
@@ -165,6 +199,8 @@ class RecordingWriter:
         try:
             while self._pending:
                 taken_bytes = os.pwrite(self._descriptor, self._pending, self._written_bytes)
+                if not taken_bytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 written_bytes, rest = self._written_bytes + taken_bytes, self._pending[taken_bytes:]
                 self._written_bytes, self._pending = written_bytes, rest
         except OSError as error:
@@ -185,11 +221,45 @@ class RecordingWriter:
         if self._is_closed:
             return
         try:
-            self._append_index()
-            self.sync()
+            self.write_out()
         finally:
+            self.leave()
+
+    def write_out(self) -> None:
+        """Append the index and the trailer and make all durable; more can be appended behind them."""
+        self._append_index()
+        self.sync()
+
+    def leave(self) -> None:
+        """Let others write without an index or a sync: what was flushed stays as it is."""
+        if not self._is_closed:
             self._is_closed = True
             os.close(self._descriptor)
+
+    def abandon(self) -> None:
+        """Take back all that this writer has appended, and close: the file is what it was before.
+
+        Raises: RecordingError if the system does not even cut it; every complete record is readable then.
+        """
+        if self._is_closed:
+            return
+        try:
+            with naming(self.path, safe="what was there before is readable up to its last record"):
+                os.ftruncate(self._descriptor, self._begun_bytes)
+                os.fsync(self._descriptor)
+        finally:
+            self.leave()
+
+    def names(self, kind: str, field: str) -> Generator[None, None, dict[bytes, None]]:
+        """Return, in slices, what the keys of a kind have in one field, where that is bytes."""
+        found: dict[bytes, None] = {}
+        for number, entry in enumerate(self._table.entries(kind)):
+            name = entry.key.get(field)
+            if isinstance(name, bytes):
+                found[name] = None
+            if number % SLICE_RECORDS == 0:
+                yield
+        return found
 
     @classmethod
     def _begun(cls, path: Path, shown_path: Path, header: Mapping[str, object]) -> Self:
@@ -206,7 +276,9 @@ class RecordingWriter:
         return cls(shown_path, descriptor, RecordTable(len(head)))
 
     @classmethod
-    def _continued(cls, path: Path, descriptor: int, file_bytes: int) -> Self:
+    def _continued(
+        cls, path: Path, descriptor: int, file_bytes: int
+    ) -> Generator[None, None, Self]:
         header = read_header(descriptor, file_bytes)
         if header.minor > FORMAT_MINOR:
             raise RecordingError(
@@ -214,7 +286,8 @@ class RecordingWriter:
                 f"kmemscope that knows more than format {header.major}.{FORMAT_MINOR}"
             )
         start_bytes = header.length_bytes
-        table, torn = scan_records(descriptor, start_bytes=start_bytes, end_bytes=file_bytes)
+        table = RecordTable(start_bytes)
+        torn = yield from scan_slices(descriptor, table, file_bytes)
         if torn and torn.next_complete_offset_bytes is not None:
             raise RecordingError(
                 f"{torn.reason}; this is damage in the middle, for a complete record stands at "
@@ -274,6 +347,15 @@ class RecordingWriter:
             f"the first {nr_safe} of {len(self._table)} records are in the file "
             f"({self._written_bytes} bytes), the rest is kept in memory for the next try"
         )
+
+
+def _write_all(descriptor: int, data: bytes, at_bytes: int) -> None:
+    done_bytes = 0
+    while done_bytes < len(data):
+        taken_bytes = os.pwrite(descriptor, data[done_bytes:], at_bytes + done_bytes)
+        if not taken_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done_bytes += taken_bytes
 
 
 @contextlib.contextmanager

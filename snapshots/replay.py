@@ -3,6 +3,7 @@
     golden file     first line is its header         every line compared
     folder          dmesg, sys/, trace, states …     predicted, or observed with the reason
     log             ftrace text, with dmesg lines in it, or a machine given beside it
+    exported log    its first line says so           the same recording again
 
 What a path is, is read from its content, never from its name.
 """
@@ -23,6 +24,7 @@ from snapshots.completeness import Completeness, judge, lost_by_tracer
 from snapshots.early_allocs import EarlyAlloc, early_allocs_for, parse_early_allocs
 from snapshots.errors import InputError, TraceError
 from snapshots.ftrace import parse_trace
+from snapshots.ftrace_import import import_exported, is_exported_first_line
 from snapshots.golden_replay import is_golden_header, replay_golden
 from snapshots.guess import guess_mapping
 from snapshots.machine_replay import LogReplay
@@ -35,8 +37,8 @@ from snapshots.real_machine import (
     read_machine_folder,
 )
 from snapshots.report import ReplayReport
+from snapshots.segment_stores import SegmentSink
 from snapshots.text_source import read_lines
-from snapshots.timeline import SegmentSink
 from snapshots.trace_log import TraceLog, pcpu_base_addr_from, possible_cpus_from
 
 Mapped = Mapping[str, object]
@@ -71,6 +73,11 @@ def replay_path(
     first = next(lines, "")
     if is_golden_first_line(first):
         return replay_golden(str(path), chain([first], lines))
+    if is_exported_first_line(first):
+        report = import_exported(chain([first], lines), str(path), sink_for)
+        if machine is not None:
+            report.notes.append("the machine given beside it was not needed: the log tells its own")
+        return report
     return replay_log(_bare_job(path, machine), sink_for)
 
 

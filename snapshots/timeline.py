@@ -15,9 +15,7 @@ Going on from the past starts a new branch; the old one keeps all it had.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from kernel_sim.call import Call
 from kernel_sim.errors import ConfigError, KernelBug, KernelSimError
@@ -26,15 +24,19 @@ from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts, load_parts
 from snapshots.errors import RecordingError
-from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment, unpack_segment
+from snapshots.input_size import bytes_of
+from snapshots.loaded_machine import check_loaded
+from snapshots.moments import Moment, Moments
+from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment
+from snapshots.segment_stores import InMemory, KeyframeSource, SegmentSink, Shared
 
-KEYFRAME_EVERY_INPUTS = 1536
+KEYFRAME_EVERY_INPUTS = 1024
 KEYFRAME_EVERY_EVENTS = 1 << 16  # a call may tell of every page it takes
 KEYFRAME_EVERY_BYTES = 20 << 20  # of inputs: modules come as whole files
 OPEN_BYTES_MAX = 60 << 20  # what waits for a keyframe must still fit into one segment
 MOMENT_EVERY_INPUTS = 128
-MOMENTS_MAX = 96
 BODIES_MAX = 24
+BODY_ROWS_MAX = 1 << 18  # inputs and events of all bodies that are kept; a stranger's may be long
 NO_LIMIT = 1 << 62
 HALF_DONE = "adopt_"  # these may have done something before they find that they cannot go on
 
@@ -43,65 +45,26 @@ class InputRefused(ConfigError):
     """The machine cannot take this input; it stands where it stood before."""
 
 
-class KeyframeSource(Protocol):
-    """Where closed segments and their keyframes are kept: in memory, or in a file."""
-
-    def parts(self, number: int) -> Parts:
-        """Return the machine's parts at the beginning of a segment."""
-
-    def body(self, number: int) -> SegmentBody:
-        """Return what is in a segment."""
-
-
-class SegmentSink(Protocol):
-    """Who wants to know of every finished segment: a file that is being written."""
-
-    def segment(self, number: int, head: SegmentHead, parts: Parts, packed: bytes) -> None:
-        """Take a closed segment and the keyframe at its beginning."""
-
-
-@dataclass(slots=True)
-class Moment:
-    """A kept moment in memory; input_index is the first input that was not given yet."""
-
-    step: int
-    input_index: int
-    parts: Parts
-
-
-@dataclass(slots=True)
-class InMemory:
-    """Keyframes and packed segments of a run that is not, or not yet, in a file."""
-
-    keyframes: list[Parts] = field(default_factory=list)
-    packed: list[bytes] = field(default_factory=list)
-
-    def parts(self, number: int) -> Parts:
-        """Return the machine's parts at the beginning of a segment."""
-        return self.keyframes[number]
-
-    def body(self, number: int) -> SegmentBody:
-        """Return what is in a segment."""
-        return unpack_segment(self.packed[number])
-
-
 class Timeline:
     """One branch of a run: its inputs, its events, and the machine that stands somewhere on it."""
 
-    def __init__(self, machine: Machine, sink: SegmentSink | None = None) -> None:
+    def __init__(
+        self, machine: Machine, sink: SegmentSink | None = None, *, begin: bool = True
+    ) -> None:
         """Begin at a machine's present moment, which must be one with no call under way."""
         self.machine = machine
         self.sink = sink
         self.heads = [SegmentHead(machine.step, 0, 0, last_step=machine.step)]
         self.open_body = SegmentBody([], [])
-        self.store = InMemory([dump_parts(machine)])
+        self.store = InMemory()
         self.source: KeyframeSource | None = None  # closed segments that came from a file
         self.nr_from_source = 0
+        self.nr_shared = 0  # segments that another branch keeps
         self.next_input = 0
         self.end_step = machine.step
         self.nr_inputs = 0
         self.nr_events = 0
-        self.moments: list[Moment] = []
+        self.moments = Moments()
         self.bodies: dict[int, SegmentBody] = {}
         self.calls: dict[int, Call] = {}  # calls under way, by input number
         self.watch: Callable[[list[EventAt]], None] | None = None  # sees all events, known ones too
@@ -113,6 +76,30 @@ class Timeline:
         ] = {}  # of a file: keyframes whose parts agree in themselves
         self.nr_inputs_of_file = 0
         self.open_bytes = 0  # of long arguments in the open segment
+        if begin:
+            self._begin_segment(dump_parts(machine))
+
+    @classmethod
+    def reading(
+        cls, machine: Machine, source: KeyframeSource, heads: list[SegmentHead], nr_shared: int = 0
+    ) -> Timeline:
+        """Return a run that is in a file; the machine is not on it until it seeks a step.
+
+        The last of heads is the open segment. Raises RecordingError if that cannot be read.
+        """
+        timeline = cls(machine, begin=False)
+        timeline.is_foreign = timeline.must_reload = True
+        timeline.heads, timeline.source = heads, source
+        last = len(heads) - 1
+        timeline.nr_from_source, timeline.nr_shared = last, nr_shared
+        timeline.open_body = source.body(last)
+        timeline.nr_inputs = heads[-1].first_input + len(timeline.open_body.inputs)
+        timeline.nr_inputs_of_file = timeline.nr_inputs
+        timeline.open_bytes = sum(bytes_of(given.args) for given in timeline.open_body.inputs)
+        timeline.nr_events = heads[-1].first_event + timeline.open_body.nr_events
+        timeline.end_step = heads[-1].last_step
+        timeline._begin_segment(source.parts(last))
+        return timeline
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -136,10 +123,20 @@ class Timeline:
                 body = self.source.body(number)
             else:
                 body = self.store.body(number - self.nr_from_source)
-            if len(self.bodies) >= BODIES_MAX:
-                self.bodies.pop(next(iter(self.bodies)))
+            self._make_room_for(body)
         self.bodies[number] = body
         return body
+
+    def _make_room_for(self, body: SegmentBody) -> None:
+        nr_rows = body.nr_rows + sum(kept.nr_rows for kept in self.bodies.values())
+        while self.bodies and (len(self.bodies) >= BODIES_MAX or nr_rows > BODY_ROWS_MAX):
+            nr_rows -= self.bodies.pop(next(iter(self.bodies))).nr_rows
+
+    def packed(self, number: int) -> bytes:
+        """Return a closed segment as it is packed."""
+        if number < self.nr_from_source and self.source is not None:
+            return self.source.packed(number)
+        return self.store.packed[number - self.nr_from_source]
 
     def keyframe_parts(self, number: int) -> Parts:
         """Return the machine's parts at the beginning of a segment."""
@@ -174,9 +171,9 @@ class Timeline:
         inside = bisect_right(inputs, step - 1, key=lambda given: given.step)
         return self.heads[number].first_input + inside
 
-    def marks(self) -> Iterator[Mark]:
-        """Yield every mark, first to last."""
-        for head in self.heads[:-1]:
+    def marks(self, first_segment: int = 0) -> Iterator[Mark]:
+        """Yield every mark of the segments from that one on, first to last."""
+        for head in self.heads[first_segment:-1]:
             yield from head.marks
         yield from marks_of(self.open_body.events)
 
@@ -210,6 +207,51 @@ class Timeline:
         self.nr_inputs += 1
         return self.nr_inputs - 1
 
+    def take(
+        self, do: str, cpu: int, args: tuple[int | str | bool | bytes, ...] = (),
+        line: int = 0, by: str = "",
+    ) -> Call | None:  # fmt: skip
+        """Add an input at the newest moment and let the machine run to the end of all it has to do.
+
+        Returns the call that it began, None for a knob. It is what give() and advance() do, at once.
+        Raises: as they do.
+        """
+        machine, nr_bytes = self.machine, bytes_of(args)
+        if machine.active or not self._is_plain(nr_bytes):
+            number = self.give(do, cpu, args, line, by)
+            self.advance(NO_LIMIT)
+            return self.calls.pop(number, None)
+        given = Input(machine.step, do, cpu, args, line, by)
+        try:
+            call = apply_input(machine, given)
+        except ConfigError as problem:
+            raise InputRefused(str(problem)) from problem
+        self.open_bytes += nr_bytes
+        body, head = self.open_body, self.heads[-1]
+        body.inputs.append(given)
+        head.nr_inputs += 1
+        self.nr_inputs = self.next_input = self.nr_inputs + 1
+        machine.run(NO_LIMIT)
+        self.end_step = machine.step
+        events = machine.events
+        if events:
+            machine.events = []
+            body.events += events
+            head.nr_events += len(events)
+            self.nr_events += len(events)
+        return call
+
+    def _is_plain(self, nr_bytes: int) -> bool:
+        """Say whether an input of so many bytes can be given here and now with nothing else to look to."""
+        return (
+            self.machine.step >= self.end_step
+            and self.next_input >= self.nr_inputs
+            and self.holder[0] is self
+            and self.watch is None
+            and not self.is_foreign
+            and not self.is_segment_full(nr_bytes)
+        )
+
     def is_segment_full(self, nr_bytes: int = 0) -> bool:
         """Say whether a keyframe is due before an input of so many bytes is given."""
         body = self.open_body
@@ -238,16 +280,21 @@ class Timeline:
         head.last_step = self.machine.step
         head.marks = marks_of(self.open_body.events)
         packed = pack_segment(self.open_body)
-        number = len(self.heads) - 1
         if self.sink is not None:
-            self.sink.segment(number, head, self.keyframe_parts(number), packed)
+            self.sink.segment(len(self.heads) - 1, head, packed)
         self.store.packed.append(packed)
         self.open_body = SegmentBody(waiting, [])
         self.open_bytes = sum(bytes_of(given.args) for given in waiting)
         self.heads.append(
             SegmentHead(self.machine.step, self.next_input, self.nr_events, len(waiting))
         )
-        self.store.keyframes.append(dump_parts(self.machine))
+        self._begin_segment(dump_parts(self.machine))
+
+    def _begin_segment(self, parts: Parts) -> None:
+        """Keep the keyframe at the beginning of the newest segment."""
+        encoded = self.store.keyframes.add(parts)
+        if self.sink is not None:
+            self.sink.keyframe(len(self.heads) - 1, self.heads[-1].first_step, encoded)
 
     # -- moving ------------------------------------------------------------------------------------
 
@@ -316,7 +363,7 @@ class Timeline:
         index = self.next_input
         again = self.machine.step < self.end_step
         if again and index % MOMENT_EVERY_INPUTS == 0 and self.machine.is_idle:
-            self._keep_moment(Moment(self.machine.step, index, dump_parts(self.machine)))
+            self.moments.keep(Moment(self.machine.step, index, dump_parts(self.machine)))
         try:
             call = apply_input(self.machine, given)
         except ConfigError as problem:
@@ -337,28 +384,20 @@ class Timeline:
 
     def _keep_events(self) -> None:
         """Add the events of new steps; those of steps that were taken before are known."""
-        events = self.machine.take_events()
+        machine = self.machine
+        events = machine.take_events()
         if self.watch is not None:
             self.watch(events)
-        if self.machine.step <= self.end_step:
-            return
         known = self.end_step
-        all_new = not events or events[0].step > known
-        fresh = events if all_new else [at for at in events if at.step > known]
+        if machine.step <= known:
+            return
+        self.end_step = machine.step
+        if not events:
+            return
+        fresh = events if events[0].step > known else [at for at in events if at.step > known]
         self.open_body.events += fresh
         self.heads[-1].nr_events += len(fresh)
         self.nr_events += len(fresh)
-        self.end_step = self.machine.step
-
-    def _keep_moment(self, moment: Moment) -> None:
-        index = bisect_right(self.moments, moment.step, key=lambda kept: kept.step)
-        if index and self.moments[index - 1].step == moment.step:
-            return
-        self.moments.insert(index, moment)
-        if len(self.moments) > MOMENTS_MAX:
-            # The one farthest from here goes: who steps back and forth stays near.
-            far_first = moment.step - self.moments[0].step > self.moments[-1].step - moment.step
-            del self.moments[0 if far_first else -1]
 
     def seek(self, step: int) -> None:
         """Stand at a position; one beyond either end means that end."""
@@ -394,7 +433,7 @@ class Timeline:
                     f"the keyframe at step {start.step} holds the state of step {self.machine.step}"
                 )
             if self.is_foreign and start.step not in self.sound_steps:
-                _check_loaded(self.machine)
+                check_loaded(self.machine)
                 self.sound_steps[start.step] = None
         except Exception as problem:
             if self.is_foreign and start.step > self.first_step:
@@ -410,11 +449,11 @@ class Timeline:
         return self.must_reload or self.holder[0] is not self
 
     def _nearest(self, step: int) -> Moment:
-        index = bisect_right(self.moments, step, key=lambda kept: kept.step) - 1
         number = self._segment_of(step)
         head = self.heads[number]
-        if index >= 0 and self.moments[index].step >= head.first_step:
-            return self.moments[index]
+        kept = self.moments.before(step)
+        if kept is not None and kept.step >= head.first_step:
+            return kept
         here = self.machine.step
         if head.first_step <= here <= step and not self.is_stale:
             return Moment(head.first_step, head.first_input, {})  # the machine is nearer already
@@ -445,44 +484,14 @@ class Timeline:
         branch.open_bytes = sum(bytes_of(given.args) for given in branch.open_body.inputs)
         branch.nr_events = head.first_event + len(events)
         branch.end_step = step
-        branch.moments = [kept for kept in self.moments if kept.step <= step]
+        branch.moments = self.moments.up_to(step)
         branch.bodies = {}
         branch.calls = {}
         branch.store = InMemory()
-        branch.source = _Shared(self)
+        branch.source = Shared(self)
         branch.holder[0] = branch
-        branch.nr_from_source = number
-        branch.store.keyframes.append(self.keyframe_parts(number))
+        branch.nr_from_source = branch.nr_shared = number
         branch.sink = None
+        branch._begin_segment(self.keyframe_parts(number))
         self.must_reload = True
         return branch
-
-
-def _check_loaded(machine: Machine) -> None:
-    """Raise InvariantBroken for parts that no machine can be in; what is slow to check is left out."""
-    machine.pages.check_invariants()
-    machine.slab.check_invariants()
-    machine.fixmap.check_invariants()
-    machine.modules.check_invariants()
-    for space in machine.area_spaces():
-        space.check_invariants()
-    for tlb in machine.tlbs.values():
-        tlb.check_invariants()
-
-
-def bytes_of(args: Iterable[object]) -> int:
-    """Return how many bytes the texts and files among an input's arguments take, about."""
-    return sum(len(each) for each in args if isinstance(each, str | bytes))
-
-
-class _Shared:
-    """The closed segments of another branch."""
-
-    def __init__(self, owner: Timeline) -> None:
-        self.owner = owner
-
-    def parts(self, number: int) -> Parts:
-        return self.owner.keyframe_parts(number)
-
-    def body(self, number: int) -> SegmentBody:
-        return self.owner.body(number)

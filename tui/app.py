@@ -13,8 +13,11 @@ from typing import ClassVar
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.widget import Widget
+from textual.worker import Worker
 
 from tui.asking import Asking
+from tui.debugger import place as pasted
+from tui.debugger.addresses import parse_number
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import Place
 from tui.debugger.views.fault import fault_headline
@@ -23,7 +26,7 @@ from tui.garbage import collect_rarely
 from tui.keys import bindings
 from tui.messages import PlaceNamed, RowChosen, StepWished, TabChosen
 from tui.mover import Mover
-from tui.panes.desk import WIDE_COLUMNS, Desk
+from tui.panes.desk import FIXED, WIDE_COLUMNS, Desk
 from tui.panes.lines import KeyLine, StatusLine, TabLine
 from tui.panes.time_scrubber import TimeScrubber
 from tui.screens.help_screen import HelpScreen
@@ -48,9 +51,12 @@ class KmemscopeApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings())
     TITLE = "kmemscope"
 
-    def __init__(self, session: Session, *, light: bool = False) -> None:
+    def __init__(
+        self, session: Session, place: pasted.Place | None = None, *, light: bool = False
+    ) -> None:
         super().__init__()
         self.session = session
+        self.place = place  # where to look first
         self.mover = Mover(self, session)
         self.desk = Desk(session)
         self.tab_line = TabLine()
@@ -62,6 +68,7 @@ class KmemscopeApp(App[None]):
         self.asking = Asking(self)
         self.last_event_index = session.event_index
         self.problem: Exception | None = None  # what a file holds that ended the screen
+        self.must_note = False
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -75,6 +82,18 @@ class KmemscopeApp(App[None]):
         """Show the present."""
         self.desk.set_out()
         self.desk.map_pane.chunk_map.focus()
+        if self.place is not None:
+            self.call_after_refresh(self._look_at, self.place)
+
+    def _look_at(self, place: pasted.Place) -> None:
+        """Show the listing and put the cursor where a pasted place says, as far as they are there."""
+        if place.pane in self.desk.listings or place.pane in FIXED:
+            self.open_listing(place.pane)
+        kind, _, rest = place.sel.partition(":")
+        number, _, offset = rest.partition(":")
+        chunk, at_bytes = parse_number(number), parse_number(offset)
+        if kind == "chunk" and chunk is not None and at_bytes is not None:
+            self._show_on_map(chunk, at_bytes)
 
     def on_desk_resized(self) -> None:
         """Show the present in the panes that are there now."""
@@ -106,6 +125,22 @@ class KmemscopeApp(App[None]):
             self.scrubber.show(session.step, note=self.mover.note)
             self._show_tabs()
             self._name_place(self.desk.map_pane.chunk_map.place)
+
+    def autosave(self) -> None:
+        """Write down what was done since the last stop, behind the user's back."""
+        if self.session.autosave is not None:
+            self.must_note = True
+            self.noting: Worker[None] = self.run_worker(
+                self._autosave, group="autosave", exit_on_error=False
+            )
+
+    async def _autosave(self) -> None:
+        autosave = self.session.autosave
+        if autosave is not None and self.must_note:
+            self.must_note = False
+            await autosave.note()
+            for said in autosave.take_said():
+                self.say(said, "error")
 
     def show_progress(self, here: int, goal: int) -> None:
         """Show how far a move is."""
@@ -169,7 +204,10 @@ class KmemscopeApp(App[None]):
             None,
         )
         chunk, offset = cells.get("chunk"), cells.get("offset", cells.get("off"))
-        if message.pane_id == "cpus" and isinstance(cells["cpu"], int):
+        if "branch" in cells:  # of the bookmarks, or of the branches
+            name = cells.get("name", cells["branch"])
+            self.mover.carry_out(f"{'goto' if 'name' in cells else 'branch'} {str(name).strip()}")
+        elif message.pane_id == "cpus" and isinstance(cells["cpu"], int):
             self._choose_cpu(cells["cpu"])
         elif isinstance(chunk, int) or (message.pane_id == "areas" and isinstance(offset, int)):
             number = chunk if isinstance(chunk, int) else self.desk.focus_on.chunk
@@ -341,6 +379,27 @@ class KmemscopeApp(App[None]):
         """Ask for an address and say who owns it."""
         self.asking.whatis()
 
+    def action_until(self, way: int) -> None:
+        """Ask for a condition and go to where it becomes true."""
+        self.asking.until(way)
+
+    def action_last(self) -> None:
+        """Ask what was changed last, and go there."""
+        self.asking.last()
+
+    def action_diff(self) -> None:
+        """Ask for a position and show what is not the same there."""
+        self.asking.diff()
+
+    def action_copy_place(self) -> None:
+        """Put this place into the clipboard, as one string."""
+        pane = self._pane()
+        name = self.desk.name_of(pane) if pane is not None else ""
+        focus = self.desk.focus_on
+        place = str(self.session.place(name, f"chunk:{focus.chunk}:{focus.at_bytes:#x}"))
+        self.copy_to_clipboard(place)
+        self.say(place, "done")
+
     def action_save(self) -> None:
         """Ask for a file and write the recording."""
         self.asking.save()
@@ -350,10 +409,10 @@ class KmemscopeApp(App[None]):
         self.asking.command()
 
 
-def run_app(session: Session) -> None:
+def run_app(session: Session, place: pasted.Place | None = None) -> None:
     """Show a session on the terminal until the person leaves."""
     collect_rarely()
-    app = KmemscopeApp(session)
+    app = KmemscopeApp(session, place)
     app.run()
     if app.problem is not None:
         raise app.problem

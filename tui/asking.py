@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from tui.app import KmemscopeApp
 
 GOTO_HINT = "1234  50%  +10  -10  #17 (event)  @mark  start  end"
-NAME_HINT = "a letter, then letters, digits or _"
+NAME_HINT = "a letter, then letters, digits or _; then a note, if you like"
 ADDRESS_HINT = "0xffff…  phys:0x…  pfn:0x…  percpu:0x…  percpu:0x…@CPU  or a symbol"
+UNTIL_HINT = "chunk[1].free_bytes < 4096   zone[1].free_pages < 100   alloc size=64   fail"
+LAST_HINT = "mem[ADDR, 8]  percpu[SYMBOL, CPU]  chunk[1].free_bytes  pte[ADDR]  area[PTR].live"
 SHORT_LINES = 1
 
 
@@ -58,7 +60,10 @@ class Asking:
     def _go_to(self, text: str) -> None:
         if not text:
             raise CommandError(EXPECTED)
-        self.app.mover.go_to(self.session.position(text))
+        if text.startswith("@"):
+            self.app.mover.carry_out(f"goto {text}")  # it may lead to another branch
+        else:
+            self.app.mover.go_to(self.session.position(text))
 
     def bookmark(self) -> None:
         """Ask for a name and keep this step under it."""
@@ -66,10 +71,35 @@ class Asking:
         self._ask("name this step", names or NAME_HINT, self._name_step)
 
     def _name_step(self, text: str) -> None:
-        if not text.isidentifier():
-            raise CommandError(f"{text!r} is no name: expected {NAME_HINT}")
-        self.session.bookmarks[text] = self.session.step
-        self.app.say(f"@{text} is step {self.session.step}", "done")
+        name, _, note = text.strip().partition(" ")
+        mark = self.session.bookmark(name, note.strip() or None)
+        self.app.autosave()
+        self.app.say(f"@{mark.name} is step {mark.step}", "done")
+
+    def until(self, way: int) -> None:
+        """Ask for a condition or an event, and go to where it becomes true."""
+        title = "run until" if way > 0 else "run back until"
+        self._ask(title, UNTIL_HINT, lambda text: self._run_until(text, way))
+
+    def _run_until(self, text: str, way: int) -> None:
+        if not text:
+            raise CommandError(UNTIL_HINT)
+        self.app.mover.carry_out(f"{'until' if way > 0 else 'reverse-until'} {text}")
+
+    def last(self) -> None:
+        """Ask for an expression and go to where it changed last; the cursor's bytes are offered."""
+        address = self.app.desk.focus_on.address(self.session)
+        self._ask("who changed last", LAST_HINT, self._last, value=f"mem[{address:#x}, 8]")
+
+    def _last(self, text: str) -> None:
+        self.app.mover.carry_out(f"last {text}")
+
+    def diff(self) -> None:
+        """Ask for a position and show what is not the same there and here."""
+        self._ask("what changed since", GOTO_HINT, self._diff, value="start")
+
+    def _diff(self, text: str) -> None:
+        self.app.mover.carry_out(f"diff {text}")
 
     def search(self) -> None:
         """Ask for an address or a call site and put the cursor on the next area that has it."""
@@ -120,15 +150,18 @@ class Asking:
 
     def save(self) -> None:
         """Ask for a file and write the recording."""
-        self._ask(
-            "save the recording as", "a file name, usually one that ends in .kms", self._save_as
-        )
+        path = self.session.path
+        hint = "a file name, usually one that ends in .kms"
+        if path is not None:
+            hint = f"empty: add what is new to {path.name}; or a file name"
+        self._ask("save the recording as", hint, self._save_as)
 
     def _save_as(self, text: str) -> None:
-        if not text:
+        if not text and self.session.path is None:
             raise CommandError("expected the name of a file")
-        self.session.save(text)
-        self.app.say(f"saved as {text}", "done")
+        path = self.session.save(text)
+        self.app.say(f"saved to {path}", "done")
+        self.app.autosave()
 
     def command(self) -> None:
         """Ask for a command and carry it out."""

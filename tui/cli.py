@@ -38,9 +38,9 @@ from typer.core import TyperGroup
 
 from kernel_sim.errors import ConfigError, KernelFault, KernelSimError
 from tui.garbage import collect_rarely
+from tui.verbs import diff, exports, follow, mending, recordings, recover, screen, shrink
 from tui.verbs.door import (
     BAD_INPUT,
-    DEMO,
     FOUND,
     GOOD,
     NAME,
@@ -114,7 +114,7 @@ class Door(TyperGroup):
         """Put `open` before what is no verb and no option."""
         word = args[0] if args else ""
         if not word.startswith("-") and word not in self.commands:
-            if word and not Path(word).exists():
+            if word and not Path(word).exists() and "#" not in word:
                 near = difflib.get_close_matches(word, self.commands, n=1)
                 hint = f"; did you mean `{NAME} {near[0]}`?" if near else ""
                 raise typer.BadParameter(f"{word}: no such file or folder, and no verb{hint}", ctx)
@@ -174,28 +174,6 @@ def door(
     ] = False,
 ) -> None:
     """A debugger for simulated kernel memory. `kmemscope FILE` opens the screen."""
-
-
-# -- opening ---------------------------------------------------------------------------------------
-
-
-@app.command("open")
-def open_screen(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="What to open; else the built-in demo.")
-    ] = None,
-    machine: MachineOption = None,
-) -> None:
-    """Open a file in the screen; what it is, is read from its content."""
-    if file is not None and not file.exists():
-        raise ConfigError(f"{file}: no such file or folder")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise ConfigError("the screen needs a terminal; see console, show and script")
-    session = open_session(file or example(DEMO), machine, warn=False)
-    session.go_now(max(session.origin.opens_at, session.first_step))
-    from tui.app import run_app  # the screen takes long to load
-
-    run_app(session)
 
 
 # -- machines --------------------------------------------------------------------------------------
@@ -295,50 +273,14 @@ def import_log(
 
 # -- recordings ------------------------------------------------------------------------------------
 
-
-@app.command()
-def digest(
-    file: FileArgument,
-    more: Annotated[list[str] | None, typer.Argument(metavar="POSITION")] = None,
-    at: Annotated[
-        list[str] | None, typer.Option("--at", metavar="POSITION", help="Step, 50%, #event, end …")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the digest of the whole state at positions, one a line: STEP DIGEST."""
-    session = open_session(file)
-    for text in [*(at or ()), *(more or ())] or ["end"]:
-        session.go_now(session.position(text))
-        step, found = session.step, session.digest()
-        typer.echo(json.dumps({"step": step, "digest": found}) if as_json else f"{step} {found}")
-
-
-@app.command()
-def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE.kms")], as_json: JsonOption = False
-) -> None:
-    """Run a recording again from nothing and hold it against what it says."""
-    from snapshots.verify import verify_recording
-    from tui.debugger.render import printable
-
-    problems = verify_recording(file)
-    if as_json:
-        typer.echo(json.dumps({"file": str(file), "ok": not problems, "problems": problems}))
-    else:
-        for line in problems or [f"{file}: true to the end"]:
-            typer.echo(printable(line))
-    raise typer.Exit(FOUND if problems else GOOD)
-
-
-@app.command()
-def info(file: FileArgument, machine: MachineOption = None, as_json: JsonOption = False) -> None:
-    """Say what a file is and what is in it."""
-    from tui.debugger.output import Output
-    from tui.debugger.render import output_json, output_text
-    from tui.debugger.views.run import run_view
-
-    output = Output(table=run_view(open_session(file, machine)))
-    typer.echo(output_json(output) if as_json else output_text(output))
+screen.register(app)
+recordings.register(app)
+recover.register(app)
+follow.register(app)
+mending.register(app)
+diff.register(app)
+exports.register(app)
+shrink.register(app)
 
 
 # -- commands --------------------------------------------------------------------------------------
@@ -387,9 +329,10 @@ def script(
     lines = sys.stdin if commands == STDIN else read_lines(Path(commands))
     session = open_session(file, machine)
     code = GOOD
-    for answered in run_lines(session, lines, source, as_json):
-        typer.echo(answered.text)
-        code = code if answered.ok else FOUND
+    with recover.autosaved(session, file or example(), machine, keep_unsaved=False):
+        for answered in run_lines(session, lines, source, as_json):
+            typer.echo(answered.text)
+            code = code if answered.ok else FOUND
     raise typer.Exit(code)
 
 
@@ -401,7 +344,9 @@ def console(
     """Prompt for commands, line by line; help lists them, quit leaves."""
     from tui.prompt import prompt_loop
 
-    prompt_loop(open_session(file, machine))
+    session = open_session(file, machine)
+    with recover.autosaved(session, file or example(), machine):
+        prompt_loop(session)
 
 
 if __name__ == "__main__":

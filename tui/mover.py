@@ -117,6 +117,7 @@ class Mover:
     def _arrived(self, problem: KernelSimError | None) -> None:
         self.is_moving = False
         self.app.stopped()
+        self.app.autosave()
         if problem is not None:
             self.app.say(str(problem), "error")
         self.app.call_after_refresh(self._run_pending)
@@ -181,3 +182,4 @@ class Mover:
             await asyncio.sleep(PLAY_PAUSE_S)
         self.is_playing = False
         self.app.stopped()
+        self.app.autosave()

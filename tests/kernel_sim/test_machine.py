@@ -310,6 +310,20 @@ def test_a_deadlock_stops_the_machine_and_says_who_waits_for_whom(small_kernel: 
     assert (fault.cpu, fault.frames) == (0, ("pcpu_alloc",))
 
 
+def test_a_position_shows_a_deadlock_without_going_further(small_kernel: Build) -> None:
+    kernel = small_kernel()
+    kernel.give_alloc(8)
+    kernel.knob("run_to_lock", 2)
+    kernel.give_alloc(8)
+    while kernel.machine.run(kernel.machine.step + 1) and kernel.machine.cpus[0].is_runnable():
+        assert kernel.machine.fault is None
+    kernel.knob("unpark")
+    step = kernel.machine.step
+    assert kernel.machine.fault is not None
+    kernel.drain()
+    assert (kernel.machine.step, kernel.machine.fault.step) == (step, step)
+
+
 def test_a_machine_with_a_fault_takes_no_more_steps(small_kernel: Build) -> None:
     kernel = small_kernel()
     bad = kernel.give(1, "free_percpu", 64)

@@ -24,14 +24,18 @@ from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
+from snapshots import moments as moments_module
 from snapshots import timeline as timeline_module
 from snapshots.blobs import blob_hash, blob_key
 from snapshots.line_order import order_lines
 from snapshots.ordering import OrderSearch, Plan
+from snapshots.part_patch import apply_patch
 from snapshots.plan_engine import PlanEngine
 from snapshots.recording_file import RecordingReader
 from snapshots.records import encode_header, encode_record
-from snapshots.state_codec import state_digest
+from snapshots.segment import unpack_segment
+from snapshots.segment_columns import CODES
+from snapshots.state_codec import decode_part, encode_part, state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.trace_log import EventKind, TraceEvent, TraceLog
 
@@ -176,12 +180,12 @@ def straight_run(
 
 
 @contextmanager
-def short_segments(inputs: int, moment_every: int = 2, kept: int = 96) -> Iterator[None]:
+def short_segments(inputs: int, moment_every: int = 2, kept: int = 8) -> Iterator[None]:
     """Close a segment every few inputs, and keep moments as often."""
     with (
         mock.patch.object(timeline_module, "KEYFRAME_EVERY_INPUTS", inputs),
         mock.patch.object(timeline_module, "MOMENT_EVERY_INPUTS", moment_every),
-        mock.patch.object(timeline_module, "MOMENTS_MAX", kept),
+        mock.patch.object(moments_module, "PER_OCTAVE", kept),
         mock.patch.object(timeline_module, "BODIES_MAX", 2),
     ):
         yield
@@ -264,22 +268,50 @@ class Pieces:
         self.records[place] = (kind, new_key, old_body if body is None else body)
 
     def segment_rows(self, place: int) -> list[object]:
-        packed = cast("bytes", self.records[place][2])
-        return cast("list[object]", msgpack.unpackb(zlib.decompress(packed)))
+        """A segment as the rows of schema 2, which are easier to change than columns."""
+        body = unpack_segment(cast("bytes", self.records[place][2]))
+        inputs: list[object] = []
+        step = 0
+        for given in body.inputs:
+            inputs.append([given.step - step, *given[1:3], list(given.args), *given[4:]])
+            step = given.step
+        events: list[object] = []
+        step = 0
+        for at, cpu, event in body.events:
+            events.append([at - step, cpu, CODES[type(event)], list(event)])
+            step = at
+        return [inputs, events]
 
     def set_segment_rows(self, place: int, rows: object) -> None:
         self.set(place, body=zlib.compress(msgpack.packb(rows)))
 
+    def segment_columns(self, place: int) -> object:
+        packed = cast("bytes", self.records[place][2])
+        return msgpack.unpackb(zlib.decompress(packed), strict_map_key=False)
+
+    def changed_parts(self, place: int) -> dict[str, bytes]:
+        """The parts that a keyframe names, which are those that are not as in the one before."""
+        return cast("list[dict[str, bytes]]", self.records[place][2])[0]
+
     def part(self, place: int, name: str) -> object:
-        wanted = cast("dict[str, bytes]", self.records[place][2])[name]
-        blobs = (row for row in self.records if row[0] == "Blob" and row[1]["hash"] == wanted)
-        packed = cast("bytes", next(blobs)[2])
-        return msgpack.unpackb(packed, strict_map_key=False)
+        """A part at a keyframe, where that or an earlier one names it."""
+        keyframes = [at for at in self.places("Keyframe") if at <= place]
+        named = [each for at in keyframes if (each := self.changed_parts(at)).get(name)]
+        return msgpack.unpackb(self._packed_part(named[-1][name]), strict_map_key=False)
+
+    def _packed_part(self, wanted: bytes) -> bytes:
+        for kind, key, body in self.records:
+            if kind == "Blob" and key["hash"] == wanted:
+                return cast("bytes", body)
+            if kind == "Patch" and key["h"] == wanted:
+                base = decode_part(self._packed_part(cast("bytes", key["o"])))
+                return encode_part(apply_patch(base, decode_part(cast("bytes", body))))
+        raise KeyError(wanted)
 
     def set_part(self, place: int, name: str, packed: bytes) -> None:
         blob = blob_hash(packed)
-        named = cast("dict[str, bytes]", self.records[place][2])
-        self.set(place, body=named | {name: bytes(blob)})
+        changed, gone = cast("list[dict[str, bytes]]", self.records[place][2])
+        self.set(place, body=[changed | {name: bytes(blob)}, gone])
         self.records.insert(0, ("Blob", blob_key(blob), packed))
 
 

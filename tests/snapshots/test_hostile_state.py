@@ -104,8 +104,7 @@ def survive(pieces: Pieces, path: Path, seed: int, nr_mutations: int) -> int:
     for _ in range(nr_mutations):
         records = list(pieces.records)
         place = chance.choice(pieces.places("Keyframe"))
-        named = pieces.records[place][2]
-        assert isinstance(named, dict)
+        named = pieces.changed_parts(place)
         name = chance.choice([each for each in named if not each.startswith(("frame.", "chunk."))])
         try:
             broken_at(

@@ -129,3 +129,22 @@ def test_a_page_fault(snap_compare: Callable[..., bool], faulted: Session) -> No
     """What CR2 and the error code hold, whose address it was; in red what the status line says."""
     app = KmemscopeApp(faulted)
     assert snap_compare(app, terminal_size=WIDE, run_before=after("b", "B"))
+
+
+def test_branches_beneath_the_map(snap_compare: Callable[..., bool], recorded: Session) -> None:
+    """The tree of branches, the one on which one stands marked; its name before the position."""
+    recorded.go_now(700)
+    recorded.give(1, "pcpu_alloc", 64, 8, False, 0xCC0, "f+0x1/0x2")
+    recorded.timeline.advance(710)
+    recorded.tree.rename(recorded.tree.current, "atomic")
+    recorded.bookmark("odd", "the free before")
+    app = KmemscopeApp(recorded)
+    keys = after("colon", *"branches", "enter")
+    assert snap_compare(app, terminal_size=NARROW, run_before=keys)
+
+
+def test_what_changed_since(snap_compare: Callable[..., bool], recorded: Session) -> None:
+    """The differences of two moments, areas first; the sum of them on the status line."""
+    recorded.go_now(1425)
+    keys = after("d", "minus", "5", "0", "enter")
+    assert snap_compare(KmemscopeApp(recorded), terminal_size=WIDE, run_before=keys)

@@ -19,7 +19,7 @@ async def test_m_names_a_step_to_come_back_to(
         await settle(app, pilot)
         await type_in(pilot, "g", "@here")
         await settle(app, pilot)
-        assert recorded.step == 700 and recorded.bookmarks == {"here": 700}
+        assert recorded.step == 700 and recorded.bookmarks["here"].step == 700
 
 
 async def test_a_command_is_carried_out_and_its_answer_shown(

@@ -27,7 +27,7 @@ def test_lines_are_answered_until_somebody_leaves(
     _type(monkeypatch, f"goto 7\n\n  {word} \ngoto 9\n")
     prompt_loop(recorded)
     assert recorded.step == 7
-    assert capsys.readouterr().out.startswith("step 7 of ")
+    assert capsys.readouterr().out.startswith("step 7/")
 
 
 def test_the_end_of_input_leaves_too(recorded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_an_interrupt_stops_the_line_and_not_the_prompt(
     monkeypatch.setattr("tui.prompt.answer_now", interrupted)
     _type(monkeypatch, "goto end\ngoto 3\n")
     prompt_loop(recorded)
-    assert capsys.readouterr().out.startswith(f"interrupted at step {recorded.end_step}\nstep 3 of")
+    assert capsys.readouterr().out.startswith(f"interrupted at step {recorded.end_step}\nstep 3/")
 
 
 def test_at_a_terminal_the_tab_key_completes_words(

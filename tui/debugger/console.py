@@ -55,9 +55,15 @@ async def execute(
     wants, rows_max: see Seat; what nobody looks at need not be made.
     """
     try:
-        return await _carry_out(session, line, Seat(session, progress, wants, rows_max))
+        output = await _carry_out(session, line, Seat(session, progress, wants, rows_max))
     except CommandError as problem:
+        if session.autosave is not None:
+            await session.autosave.note()  # it may have done something before it could not go on
         raise _bounded(problem) from problem
+    if session.autosave is None:
+        return output
+    await session.autosave.note()
+    return output.with_said(session.autosave.take_said())
 
 
 def _bounded(problem: CommandError) -> CommandError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from tui.debugger.table import Table
 
@@ -14,6 +15,17 @@ class Output:
     lines: tuple[str, ...] = ()
     table: Table | None = None
     ok: bool = True
+
+    def with_said(self, said: Sequence[str]) -> Output:
+        """Return the answer with more to be said beneath it."""
+        if not said:
+            return self
+        table, lines = self.table, self.lines
+        if table is not None:
+            table = replace(table, notes=(*table.notes, *said))
+        if lines or table is None:
+            lines = (*lines, *said)
+        return replace(self, lines=lines, table=table)
 
     def to_json(self) -> dict[str, object]:
         """Return the answer as builtin types: the table if there is one, else the lines."""

@@ -8,22 +8,32 @@ would lead, None where there is nothing that way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kernel_sim.boot import boot
 from kernel_sim.call import Arg
 from kernel_sim.config import MachineConfig
-from kernel_sim.errors import KernelFault
+from kernel_sim.errors import KernelFault, KernelSimError
 from kernel_sim.events import EVENT_NAMES, EventAt
 from kernel_sim.machine import Machine
-from snapshots.recording import Origin, save_timeline
+from snapshots.bookmarks import BOOKMARKS_MAX, NAME, NAME_EXPECTED, NOTE_CHARS_MAX, Bookmark
+from snapshots.branches import Branch, BranchTree
+from snapshots.record_places import drained
+from snapshots.recording import OpenRecording, Origin, save_tree
+from snapshots.recording_append import appending_tree
 from snapshots.segment import Mark
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
 from tui.debugger.births import Births
 from tui.debugger.errors import CommandError
+from tui.debugger.place import Place
 from tui.debugger.position import parse_position
+from tui.debugger.watches import Watches
+
+if TYPE_CHECKING:
+    from tui.debugger.autosave import Autosave
 
 INPUTS_LOOKED_AT = 10_000  # for the call that faulted; it is among the last
 STEPS_TO_EVENT_MAX = 2000
@@ -31,16 +41,34 @@ CHUNK_EVENTS = ("percpu_create_chunk", "percpu_destroy_chunk")
 Progress = Callable[[int, int], None]
 
 
-@dataclass(slots=True)
 class Session:
-    """A timeline and what belongs to the person who looks at it."""
+    """A run with its branches, and what belongs to the person who looks at it."""
 
-    timeline: Timeline
-    origin: Origin = field(default_factory=Origin)
-    name: str = ""
-    bookmarks: dict[str, int] = field(default_factory=dict)
-    branches: list[Timeline] = field(default_factory=list)
-    births: Births = field(default_factory=Births)
+    __slots__ = (
+        "autosave",
+        "births",
+        "bookmarks",
+        "name",
+        "origin",
+        "path",
+        "recording",
+        "tree",
+        "watches",
+    )
+
+    def __init__(
+        self, run: Timeline | BranchTree, origin: Origin | None = None, name: str = ""
+    ) -> None:
+        """Sit down before a run; path is set by who opened it from a recording."""
+        self.tree = run if isinstance(run, BranchTree) else BranchTree.of(run)
+        self.origin = origin or Origin()
+        self.name = name
+        self.path: Path | None = None
+        self.bookmarks: dict[str, Bookmark] = {}
+        self.births = Births()
+        self.watches = Watches()
+        self.recording: OpenRecording | None = None  # that of path, if it can be followed
+        self.autosave: Autosave | None = None  # set by who wants the session written down
 
     @classmethod
     def boot(cls, config: MachineConfig) -> Session:
@@ -48,6 +76,11 @@ class Session:
         return cls(Timeline(boot(config)), name=config.name)
 
     # -- where -------------------------------------------------------------------------------------
+
+    @property
+    def timeline(self) -> Timeline:
+        """The branch on which the session stands."""
+        return self.tree.current.timeline
 
     @property
     def machine(self) -> Machine:
@@ -76,6 +109,25 @@ class Session:
         return 100 * (self.step - self.first_step) // length if length else 100
 
     @property
+    def here(self) -> str:
+        """The position as it is shown everywhere: step/total (percent), and of several branches which."""
+        where = f"{self.step}/{self.end_step} ({self.percent}%)"
+        return where if len(self.tree.branches) == 1 else f"{where} on {self.tree.current.name}"
+
+    def place(self, pane: str = "", sel: str = "") -> Place:
+        """Return the present position as a place that can be pasted; of a run without a file by its name."""
+        branch = self.tree.current
+        name = "" if branch.parent is None and len(self.tree.branches) == 1 else branch.name
+        return Place(str(self.path or self.name or "run"), str(self.step), name, pane, sel)
+
+    def go_to_place(self, place: Place) -> None:
+        """Stand where a place says; its file is this session's. Raises CommandError, RecordingError."""
+        if place.branch:
+            self.switch_now(self.tree.named(place.branch))
+        if place.step:
+            self.go_now(self.position(place.step))
+
+    @property
     def marks(self) -> Iterable[Mark]:
         """Creations, destructions and failures of the whole run."""
         return self.timeline.marks()
@@ -99,7 +151,15 @@ class Session:
 
     def position(self, text: str) -> int:
         """Return the step that a typed position means. Raises CommandError."""
-        return parse_position(text, self, self.bookmarks)
+        return parse_position(text, self, self._bookmarked_steps())
+
+    def _bookmarked_steps(self) -> dict[str, int]:
+        """Return the steps of bookmarks that are moments of the present branch."""
+        return {
+            name: mark.step
+            for name, mark in self.bookmarks.items()
+            if self.tree.holds(self.tree.current, mark.branch, mark.step)
+        }
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -219,8 +279,7 @@ class Session:
         """
         timeline = self.timeline
         if self.step < self.end_step:
-            self.branches.append(timeline)
-            self.timeline = timeline = timeline.fork()
+            timeline = self.tree.fork(f"{do} on cpu {cpu}").timeline
         elif self.has_waiting and timeline.is_segment_full():
             # A keyframe is due, and inputs that wait would be lost to whoever starts from it.
             raise CommandError("too much has been given and not begun: run first")
@@ -249,6 +308,106 @@ class Session:
         call = self.timeline.calls.get(number)
         return call.result if call is not None and call.done else None
 
-    def save(self, path: str, *, overwrite: bool = True) -> None:
-        """Write the run to a file. Raises RecordingError."""
-        save_timeline(path, self.timeline, self.origin, others=self.branches, overwrite=overwrite)
+    # -- branches and bookmarks ----------------------------------------------------------------------
+
+    async def switch(
+        self, branch: Branch, step: int | None = None, progress: Progress | None = None
+    ) -> None:
+        """Stand on another branch: at a step, else where the two are still one, else where it goes off.
+
+        Raises RecordingError if the file does not hold a sound run of it; one then stands where one stood.
+        """
+        goal = self._begin_switch(branch, step)
+        await self.go(goal, progress)
+
+    def switch_now(self, branch: Branch, step: int | None = None) -> None:
+        """Do as switch() does, at once."""
+        self.go_now(self._begin_switch(branch, step))
+
+    def _begin_switch(self, branch: Branch, step: int | None) -> int:
+        here, before = self.step, self.tree.current_number
+        timeline = branch.timeline
+        if step is None:
+            common = self.tree.last_common(branch, before, here)
+            step = timeline.first_step if common is None else common
+        step = min(max(step, timeline.first_step), timeline.end_step)
+        try:
+            next(timeline.moves(step), None)  # loads what is nearest; a file may not hold it
+        except KernelSimError:
+            self.timeline.seek(here)
+            raise
+        self.tree.current_number = branch.number
+        return step
+
+    async def go_to(self, text: str, progress: Progress | None = None) -> int:
+        """Go to a typed position; a bookmark of another branch leads there. Raises CommandError."""
+        mark = self.bookmarks.get(text.strip().removeprefix("@")) if "@" in text else None
+        if mark is not None and not self.tree.holds(self.tree.current, mark.branch, mark.step):
+            await self.switch(self.tree.branches[mark.branch], mark.step, progress)
+            return self.step
+        return await self.go(self.position(text), progress)
+
+    def bookmark(self, name: str, note: str | None = None) -> Bookmark:
+        """Give the present step a name; a note that is not given stays as it was. Raises CommandError."""
+        if not NAME.fullmatch(name):
+            raise CommandError(f"{name!r:.80}: {NAME_EXPECTED}")
+        if len(self.bookmarks) >= BOOKMARKS_MAX and name not in self.bookmarks:
+            raise CommandError(f"there are {BOOKMARKS_MAX} bookmarks already")
+        before = self.bookmarks.get(name)
+        note = note if note is not None else before.note if before is not None else ""
+        if len(note) > NOTE_CHARS_MAX or not note.isprintable():
+            raise CommandError(f"a note has at most {NOTE_CHARS_MAX} characters that print")
+        if before is not None:
+            self.forget_bookmark(name)
+        mark = Bookmark(name, self.tree.current_number, self.step, note)
+        self.bookmarks[name] = mark
+        self.timeline.moments.pin(self.step)
+        return mark
+
+    def forget_bookmark(self, name: str) -> None:
+        """Take a name back. Raises CommandError."""
+        mark = self.bookmarks.pop(name, None)
+        if mark is None:
+            raise CommandError(f"there is no bookmark @{name:.60}")
+        branch = self.tree.branches.get(mark.branch)
+        others = ((other.branch, other.step) for other in self.bookmarks.values())
+        if branch is not None and branch.loaded and (mark.branch, mark.step) not in others:
+            branch.loaded.moments.unpin(mark.step)
+
+    def follow(self) -> bool:
+        """Take up what the writer of the recording has added since, in place; False if that is nothing.
+
+        The present position stays. Raises RecordingError.
+        """
+        return self.recording is not None and self.recording.follow()
+
+    def save(self, path: str = "", *, overwrite: bool = True, whole: bool = False) -> Path:
+        """Save at once; see saving()."""
+        return drained(self.saving(path, overwrite=overwrite, whole=whole))
+
+    def saving(
+        self, path: str = "", *, overwrite: bool = True, whole: bool = False
+    ) -> Generator[None, None, Path]:
+        """Write the run, its branches and bookmarks to a file, in slices; returns which one it was.
+
+        To the recording that was opened or saved to before, or without a path, what is new is appended and
+        every old byte stays; whole: it is written anew all the same. Raises RecordingError, CommandError.
+        """
+        target = Path(path) if path else self.path
+        if target is None:
+            raise CommandError("save: this session came from no recording: give a FILE.kms")
+        if not whole and self.path is not None and _is_same_file(target, self.path):
+            yield from appending_tree(target, self.tree, self.origin, self.bookmarks)
+        else:
+            save_tree(target, self.tree, self.origin, self.bookmarks, overwrite=overwrite)
+            self.path = self.path or target
+        if self.autosave is not None:
+            self.autosave.was_saved()
+        return target
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

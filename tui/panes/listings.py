@@ -9,6 +9,7 @@ from tui.debugger.session import Session
 from tui.debugger.table import Table
 from tui.debugger.views.areas import areas_view
 from tui.debugger.views.blocks import blocks_view
+from tui.debugger.views.branches import bookmarks_view, branches_view
 from tui.debugger.views.chunks import chunks_view
 from tui.debugger.views.cpus import cpus_view
 from tui.debugger.views.divergences import divergences_view
@@ -149,6 +150,8 @@ def _others(focus: Focus) -> tuple[Listing, ...]:
             "blocks", lambda session: blocks_view(session, focus.shown_chunk(session)), is_slow=True
         ),
         Listing("inputs", inputs_view),
+        Listing("branches", branches_view, first=("branch", "end", "from", "step", "here", "what")),
+        Listing("bookmarks", bookmarks_view, first=("name", "step", "note", "branch")),
         Listing("offsets", offsets_view),
         Listing("locks", locks_view),
         Listing("work", work_view),

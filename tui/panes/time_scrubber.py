@@ -64,7 +64,11 @@ class TimeScrubber(Widget, can_focus=True):
         length = session.end_step - session.first_step
         share = 100 * (self.here - session.first_step) // length if length else 100
         width = len(str(session.end_step))
-        return f" {self.here:>{width}}/{session.end_step}  {share:>3}%  "
+        several = len(session.tree.branches) > 1
+        branch = f" {session.tree.current.name:.16}" if several else ""
+        return f"{branch} {self.here:>{width}}/{session.end_step} ({share}%)".ljust(
+            len(branch) + 2 * width + 10
+        )
 
     def _bar_width(self) -> int:
         return max(self.size.width - len(self._label()) - len(self.note) - 1, 8)

@@ -41,7 +41,10 @@ def open_session(path: Path | None, machine: Path | None = None, *, warn: bool =
     if warn:
         for line in opened.lines:
             typer.echo(f"{NAME}: {printable(line)}", err=True)
-    return Session(opened.timeline, opened.origin, name=opened.name)
+    session = Session(opened.tree, opened.origin, name=opened.name)
+    session.bookmarks = opened.bookmarks
+    session.path, session.recording = opened.path, opened.recording
+    return session
 
 
 def example(name: Path = EXAMPLE) -> Path:

@@ -92,7 +92,7 @@ def test_a_line_has_a_greatest_length() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("al", ["alloc", "alloc_pages"]),
+        ("all", ["alloc", "alloc_pages"]),
         ("alloc ", ["0", "1", "2", "3"]),
         ("alloc 0 64 at", ["atomic"]),
         ("goto e", ["end"]),

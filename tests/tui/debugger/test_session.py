@@ -149,7 +149,7 @@ async def test_giving_in_the_past_keeps_the_old_timeline_and_begins_a_branch(bus
     busy.go_now(end // 2)
     here = busy.digest()
     await busy.call(2, "pcpu_alloc", 128, 8, False, GFP_KERNEL, "branch+0x1/0x2")
-    assert busy.branches == [old] and busy.timeline is not old
+    assert busy.tree.branches[0].timeline is old and busy.timeline is not old
     old.seek(end)
     assert (old.end_step, state_digest(old.machine)) == (end, digest)
     busy.go_now(end // 2)
@@ -165,7 +165,7 @@ async def test_giving_at_the_newest_step_begins_no_branch(busy: Session) -> None
     timeline = busy.timeline
     result = await busy.call(2, "pcpu_alloc", 128, 8, False, GFP_KERNEL, "f+0x1/0x2")
     assert isinstance(result, int) and result > 0
-    assert busy.timeline is timeline and busy.branches == []
+    assert busy.timeline is timeline and list(busy.tree.branches) == [0]
 
 
 async def test_a_call_that_waits_has_no_result_until_it_has_run(session: Session) -> None:
@@ -201,14 +201,14 @@ async def test_a_saved_run_keeps_its_branches(busy: Session, tmp_path: Path) -> 
         await busy.call(cpu, "pcpu_alloc", 256, 8, False, GFP_KERNEL, "f+0x1/0x2")
     path = tmp_path / "run.kms"
     busy.save(str(path))
-    assert len(busy.branches) == 2
+    assert len(busy.tree.branches) == 3
 
     def ends(timeline: Timeline) -> tuple[int, str]:
         timeline.seek(timeline.end_step)
         return timeline.end_step, state_digest(timeline.machine)
 
     kept = [ends(open_recording(path, branch).timeline) for branch in range(3)]
-    assert kept == [ends(timeline) for timeline in (busy.timeline, *busy.branches)]
+    assert kept == [ends(branch.timeline) for branch in busy.tree.branches.values()]
     assert len(dict(kept)) == 3
 
 

@@ -63,7 +63,7 @@ def _branch_remark(session: Session) -> tuple[str, ...]:
 def told(seat: Seat, text: str, *remarks: str) -> Output:
     """Return an answer in words: what came of a call, then what else is to say."""
     session = seat.session
-    lines = (text, *remarks, f"step {session.step} of {session.end_step}")
+    lines = (text, *remarks, f"step {session.here}")
     return Output(lines, where(session, text, *remarks).table)
 
 

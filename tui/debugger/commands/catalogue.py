@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from tui.debugger.commands import acting, beneath, files, looking, machine_parts, stepping
+from tui.debugger.commands import (
+    acting,
+    asking_history,
+    beneath,
+    branching,
+    comparing,
+    conditions,
+    files,
+    looking,
+    machine_parts,
+    stepping,
+    what_if,
+)
 from tui.debugger.commands.registry import Argument, Command, Kind, Seat, Value, find_command
 from tui.debugger.output import Output
 from tui.debugger.session import Session
 from tui.debugger.table import Column, Table
 
 GROUPS = (
-    stepping.GROUP, looking.GROUP, looking.BENEATH, looking.WHY, acting.GROUP, beneath.GROUP,
-    machine_parts.GROUP, files.GROUP,
+    stepping.GROUP, asking_history.GROUP, looking.GROUP, looking.BENEATH, looking.WHY,
+    acting.GROUP, beneath.GROUP,
+    machine_parts.GROUP, what_if.GROUP, branching.GROUP, comparing.GROUP, files.GROUP,
 )  # fmt: skip
 COLUMNS = (Column("command"), Column("aliases"), Column("help"), Column("group"))
 
@@ -52,8 +65,10 @@ HELP = Command(
     "all commands, or one", show_help,
 )  # fmt: skip
 ALL: tuple[Command, ...] = (
-    *stepping.COMMANDS, *looking.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
-    *beneath.COMMANDS, *machine_parts.COMMANDS, *files.COMMANDS, HELP,
+    *stepping.COMMANDS, *conditions.COMMANDS, *asking_history.COMMANDS,
+    *looking.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
+    *beneath.COMMANDS, *machine_parts.COMMANDS, *what_if.COMMANDS, *branching.COMMANDS,
+    *comparing.COMMANDS, *files.COMMANDS, HELP,
 )  # fmt: skip
 REGISTRY: dict[str, Command] = {
     name: command for command in ALL for name in (command.name, *command.aliases)

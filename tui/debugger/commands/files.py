@@ -1,43 +1,32 @@
-"""Files, bookmarks, and the check of the machine against first principles."""
+"""Files, and the check of the machine against first principles."""
 
 from __future__ import annotations
 
-import re
+import asyncio
 
 from kernel_sim.errors import InvariantBroken
 from tui.debugger.commands.registry import TEXT, Argument, Command, Seat, one_of
 from tui.debugger.errors import CommandError
 from tui.debugger.output import Output
-from tui.debugger.table import DEC, Column, Table
 
 GROUP = "files"
 FORCE = "force"
-BOOKMARK = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-BOOKMARKS_MAX = 1000
 
 
-async def save(seat: Seat, path: str, *words: str) -> Output:
-    """Write the whole run to a file."""
+async def save(seat: Seat, path: str = "", *words: str) -> Output:
+    """Save to the recording one came from, or the whole run to another file."""
     session = seat.session
+    force = FORCE in words
     try:
-        session.save(path, overwrite=FORCE in words)
+        saving = session.saving(path, overwrite=force, whole=force)
+        while True:
+            try:
+                next(saving)
+            except StopIteration as ended:
+                return Output((f"saved {session.end_step} steps to {ended.value}",))
+            await asyncio.sleep(0)
     except (OSError, ValueError) as problem:
         raise CommandError(f"save: {path}: {problem}") from problem
-    return Output((f"saved {session.end_step} steps to {path}",))
-
-
-async def bookmark(seat: Seat, name: str = "") -> Output:
-    """Give the present step a name, or list all names."""
-    session = seat.session
-    if name:
-        if not BOOKMARK.fullmatch(name):
-            raise CommandError(f"{name!r}: expected a letter, then letters, digits, _ . or -")
-        if len(session.bookmarks) >= BOOKMARKS_MAX and name not in session.bookmarks:
-            raise CommandError(f"there are {BOOKMARKS_MAX} bookmarks already")
-        session.bookmarks[name] = session.step
-    rows = tuple(sorted((at, f"@{each}") for each, at in session.bookmarks.items()))
-    table = Table(f"{len(rows)} bookmarks", (Column("step", DEC), Column("name")), rows)
-    return Output((f"@{name} is step {session.step}",) if name else (), table)
 
 
 async def check(seat: Seat) -> Output:
@@ -55,12 +44,8 @@ async def check(seat: Seat) -> Output:
 COMMANDS = (
     Command(
         "save", (), GROUP,
-        (Argument("PATH", TEXT), Argument(FORCE, one_of(FORCE), optional=True)),
-        "write the run to a recording; force replaces a file", save,
-    ),
-    Command(
-        "bookmark", ("bm",), GROUP, (Argument("NAME", TEXT, optional=True),),
-        "name the present step, for goto @NAME; or list the names", bookmark,
+        (Argument("PATH", TEXT, optional=True), Argument(FORCE, one_of(FORCE), optional=True)),
+        "save to the recording one came from, or the run to a file; force replaces it", save,
     ),
     Command("check", (), "looking", (), "check the machine against first principles", check),
 )  # fmt: skip

@@ -173,6 +173,12 @@ def _read_owned(session: Session, word: str) -> str:
     return word
 
 
+def _read_goal(session: Session, word: str) -> str:
+    if word.removeprefix("@") not in session.bookmarks or not word.startswith("@"):
+        session.position(word)
+    return word
+
+
 def _read_text(session: Session, word: str) -> str:
     if not word or not word.isprintable():
         raise CommandError(f"{word!r} is empty or holds characters that do not print")
@@ -221,6 +227,7 @@ OWNED = Kind(_read_owned, _offer_symbols)
 MODULE = Kind(_read_module, _offer_modules)
 TEXT = Kind(_read_text)
 POSITION = Kind(lambda session, word: session.position(word), _offer_positions)
+GOAL = Kind(_read_goal, _offer_positions)  # a position, or a bookmark of any branch
 
 
 def one_of(*choices: str) -> Kind:

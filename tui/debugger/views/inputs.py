@@ -11,7 +11,7 @@ INPUTS_AFTER = 10
 
 COLUMNS = (
     Column("when", help="later: not yet given"),
-    Column("number", DEC),
+    Column("number", DEC, "as drop, move and alter take it"),
     Column("step", DEC, "at which it was given"),
     Column("cpu", DEC),
     Column("input", help="a call, or a knob of the machine"),

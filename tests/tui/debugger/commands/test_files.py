@@ -6,7 +6,6 @@ import pytest
 
 from snapshots.recording import open_recording
 from snapshots.state_codec import state_digest
-from tui.debugger.commands.files import BOOKMARKS_MAX
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
 
@@ -15,13 +14,43 @@ def test_a_recording_is_saved_and_not_replaced_unless_forced(
     session: Session, tell, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.kms"
+    path.write_text("mine")
+    with pytest.raises(CommandError, match="exists"):
+        tell("alloc 0 64", f"save {path}")
+    assert path.read_text() == "mine"
+    tell(f"save {path} force")
+    assert open_recording(path).timeline.nr_inputs == 1
+
+
+def test_the_file_one_has_saved_to_is_appended_to(session: Session, tell, tmp_path: Path) -> None:
+    path = tmp_path / "run.kms"
     tell("alloc 0 64", f"save {path}")
     first = path.read_bytes()
-    with pytest.raises(CommandError, match="exists"):
-        tell(f"save {path}")
+    tell("save")
     assert path.read_bytes() == first
-    tell("alloc 0 64", f"save {path} force")
-    assert path.read_bytes() != first
+    tell("alloc 0 64", "back 3", "bookmark here", "alloc 1 64")
+    for line in ("save", f"save {path}"):
+        assert tell(line).lines == (f"saved {session.end_step} steps to {path}",)
+        assert path.read_bytes().startswith(first)
+    opened = open_recording(path)
+    assert list(opened.tree.branches) == [0, 1]
+    assert opened.bookmarks == session.bookmarks
+    tell(f"save {path} force")  # written anew, it is shorter
+    assert not path.read_bytes().startswith(first)
+    assert list(open_recording(path).tree.branches) == [0, 1]
+
+
+def test_another_file_is_written_whole_and_the_first_stays_the_one(
+    session: Session, tell, tmp_path: Path
+) -> None:
+    first, other = tmp_path / "first.kms", tmp_path / "other.kms"
+    tell("alloc 0 64", f"save {first}", "alloc 0 64", f"save {other}", "alloc 0 64", "save")
+    assert [open_recording(path).timeline.nr_inputs for path in (first, other)] == [3, 2]
+
+
+def test_a_session_that_came_from_no_file_is_asked_for_one(session: Session, tell) -> None:
+    with pytest.raises(CommandError, match=r"give a FILE\.kms"):
+        tell("alloc 0 64", "save")
 
 
 def test_saving_where_nothing_can_be_saved_is_told(session: Session, tell, tmp_path: Path) -> None:
@@ -39,30 +68,6 @@ def test_what_was_saved_is_what_was_there(busy: Session, tell, tmp_path: Path) -
         busy.go_now(step)
         timeline.seek(step)
         assert state_digest(timeline.machine) == busy.digest()
-
-
-def test_a_bookmark_is_a_name_for_a_step(busy: Session, tell) -> None:
-    tell("goto 3", "bookmark here", "goto end", "bookmark last")
-    assert tell("bookmark").table.rows == ((3, "@here"), (busy.end_step, "@last"))
-    tell("goto @here")
-    assert busy.step == 3
-    tell("goto 5", "bookmark here")
-    assert busy.bookmarks["here"] == 5
-
-
-@pytest.mark.parametrize("name", ["1st", "a b", "-x", "ä", "x" * 65])
-def test_a_bookmark_must_have_a_plain_name(session: Session, tell, name: str) -> None:
-    with pytest.raises(CommandError, match="expected a letter"):
-        tell(f"bookmark '{name}'")
-    assert session.bookmarks == {}
-
-
-def test_bookmarks_have_an_end_but_can_be_moved_then_too(session: Session, tell) -> None:
-    session.bookmarks = {f"b{number}": 7 for number in range(BOOKMARKS_MAX)}
-    with pytest.raises(CommandError, match="already"):
-        tell("bookmark one_more")
-    tell("bookmark b0")
-    assert session.bookmarks["b0"] == 0
 
 
 def test_check_names_what_disagrees(busy: Session, tell) -> None:
