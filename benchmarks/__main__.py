@@ -22,10 +22,10 @@ from kernel_sim.boot import boot
 from kernel_sim.inputs import apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.random_state import RandomState
+from snapshots.container.recording_file import RecordingWriter
+from snapshots.logs.replay import replay_path
 from snapshots.opening import open_any
 from snapshots.recording import Origin, RecordingSink, header_of, open_recording
-from snapshots.recording_file import RecordingWriter
-from snapshots.replay import replay_path
 from snapshots.timeline import NO_LIMIT, Timeline
 from tui.garbage import collect_rarely
 

@@ -27,8 +27,8 @@ from kernel_sim.inputs import apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import dump_parts
 from kernel_sim.random_state import RandomState
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.recording import Origin, RecordingSink, header_of, open_recording
-from snapshots.recording_file import RecordingWriter
 from snapshots.timeline import NO_LIMIT, Timeline
 from tui.garbage import collect_rarely
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from snapshots.logs.replay import replay_path
 from snapshots.recording import save_timeline
-from snapshots.replay import replay_path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "tests" / "golden" / "kernel-6.1" / "smp4-2node"

@@ -75,9 +75,12 @@ class BranchTree:
         self._check_room()
         timeline, parent = self.current.timeline, self.current
         step = timeline.step
+        forked = timeline.fork()
         while (origin := self._origin_of(parent)) is not None and step <= parent.fork_step:
+            if forked.nr_shared > parent.timeline.nr_shared:
+                break  # a segment that it closed itself at that very step is none of the one before
             parent = origin  # up to there its moments are those of the branch before it
-        return self.add(timeline.fork(), parent.number, step, note)
+        return self.add(forked, parent.number, step, note)
 
     def add(self, timeline: Timeline, parent: int, fork_step: int, note: str = "") -> Branch:
         """Take up a run as a branch of another, and stand on it."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from kernel_sim.errors import KernelSimError
 from snapshots.branches import Branch, BranchTree
+from snapshots.container.recording_file import RecordEntry, RecordingReader
 from snapshots.errors import RecordingError
-from snapshots.recording_file import RecordEntry, RecordingReader
 from snapshots.recording_heads import BRANCH_KINDS, BranchRecords, branch_of, heads_of
 from snapshots.recording_sink import BRANCH, KEYFRAME, PATCH, SEGMENT
 from snapshots.recording_source import FileParts

@@ -19,12 +19,12 @@ from time import monotonic
 
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import MAIN, BranchTree
+from snapshots.container.file_access import naming, part_path
+from snapshots.container.record_places import drained
+from snapshots.container.recording_file import RecordingReader, RecordingWriter
 from snapshots.errors import RecordingError
-from snapshots.file_access import naming, part_path
 from snapshots.origin import Origin
-from snapshots.record_places import drained
 from snapshots.recording import CONFIG, IN_RECORD, SCHEMA, header_of
-from snapshots.recording_file import RecordingReader, RecordingWriter
 from snapshots.recording_growth import TreeGrowth, held_by
 from snapshots.recording_source import FileSource
 
@@ -45,6 +45,7 @@ class Place:
     machine: str = ""  # the machine's TOML that was named with it
     name: str = ""
     began_s: int = 0  # seconds since 1970, as the system's clock has them
+    source_bytes: int = 0  # how far the session knows its source, 0: nobody knows
 
     def to_body(self) -> dict[str, object]:
         """Return it as a record's body."""

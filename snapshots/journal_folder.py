@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from snapshots.container.file_access import is_locked, naming, open_to_append, open_to_read
+from snapshots.container.record_places import read_at
+from snapshots.container.recording_file import RecordingReader
+from snapshots.container.records import Torn, decode_record
 from snapshots.errors import RecordingError
-from snapshots.file_access import is_locked, naming, open_to_append, open_to_read
 from snapshots.journal import HERE, Journal, Place, read_place
-from snapshots.record_places import read_at
-from snapshots.recording_file import RecordingReader
-from snapshots.records import Torn, decode_record
 
 SUFFIX = ".kms"
 DEAD_MAX = 20
@@ -101,7 +101,9 @@ class JournalFolder:
 
     def _paths(self) -> Iterator[Path]:
         with contextlib.suppress(OSError):
-            yield from sorted(self.path.glob(f"[0-9]*{SUFFIX}"))
+            # A link may lead to a file of the user's, and a journal is written to.
+            found = (path for path in self.path.glob(f"[0-9]*{SUFFIX}") if not path.is_symlink())
+            yield from sorted(found)
 
 
 def _dead_session(path: Path) -> DeadSession | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from kernel_sim.machine_state import Parts
-from snapshots.blobs import BlobHash, blob_hash
+from snapshots.container.blobs import BlobHash, blob_hash
 from snapshots.errors import RecordingError
 from snapshots.part_patch import apply_patch, patch_of
 from snapshots.state_codec import check_part_size, decode_part, encode_part

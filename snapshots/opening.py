@@ -16,10 +16,10 @@ from kernel_sim.config import SYMBOLS_MAX, MachineConfig
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import BranchTree
 from snapshots.errors import InputError
-from snapshots.kernel_symbols import read_kernel_symbols
+from snapshots.logs.kernel_symbols import read_kernel_symbols
+from snapshots.logs.replay import replay_path
+from snapshots.logs.text_source import read_text
 from snapshots.recording import OpenRecording, Origin, open_recording
-from snapshots.replay import replay_path
-from snapshots.text_source import read_text
 from snapshots.timeline import Timeline
 
 RECORDING_MAGIC = b"\x95\xa9kmemscope"  # a msgpack array of five, and its first text

@@ -5,6 +5,7 @@
     2 keys gone, keys, patches   members of a row of rows that begin with ascending numbers
     3 bytes                      exclusive or with the old bytes
     4 names, patches             values of a map with the same names
+    5 indices, bytes             words, second members of pairs of a number and bytes: exclusive or, in a row
 
 A patch is builtin types, and so is what it is made of. Values count as the same where Python says so, which
 takes True for 1; whoever keeps a patch applies it once and looks whether the very bytes come of it.
@@ -19,8 +20,11 @@ from snapshots.errors import RecordingError
 
 Patch: TypeAlias = "tuple[object, ...]"
 Row: TypeAlias = "tuple[object, ...] | list[object]"
-WHOLE, MEMBERS, KEYED, XOR, NAMED = range(5)
+WHOLE, MEMBERS, KEYED, XOR, NAMED, WORDS = range(6)
 NESTING_MAX = 16
+WORDS_MIN = 2
+SHORT = 16  # members of a row of mere numbers that is not worth looking into
+CONTAINERS = frozenset({tuple, list, dict, bytes})
 TUPLES = (tuple, list)
 
 
@@ -29,6 +33,8 @@ def patch_of(old: object, new: object, depth: int = 0) -> Patch:
     if depth == NESTING_MAX:
         return (WHOLE, new)
     if isinstance(new, TUPLES) and isinstance(old, TUPLES):
+        if len(new) <= SHORT and CONTAINERS.isdisjoint(map(type, new)):
+            return (WHOLE, new)
         if len(old) == len(new):
             return _members(old, new, depth + 1)
         if old and new and _is_keyed(old) and _is_keyed(new):
@@ -47,7 +53,25 @@ def patch_of(old: object, new: object, depth: int = 0) -> Patch:
 
 def _members(old: Row, new: Row, depth: int) -> Patch:
     indices = [at for at, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
+    words = _words(old, new, indices)
+    if words:
+        return (WORDS, tuple(indices), words)
     return (MEMBERS, tuple(indices), tuple(patch_of(old[at], new[at], depth) for at in indices))
+
+
+def _words(old: Row, new: Row, indices: list[int]) -> bytes:
+    """Return what changes the bytes of these pairs, nothing if they are no such pairs or not alike."""
+    if len(indices) < WORDS_MIN:
+        return b""
+    before, after = [old[at] for at in indices], [new[at] for at in indices]
+    if not all(isinstance(pair, TUPLES) and len(pair) == 2 for pair in (*before, *after)):
+        return b""
+    keys, words = zip(*before, strict=True)
+    new_keys, new_words = zip(*after, strict=True)
+    kinds = set(map(type, (*words, *new_words)))
+    if keys != new_keys or kinds != {bytes} or list(map(len, words)) != list(map(len, new_words)):
+        return b""
+    return _xor(b"".join(words), b"".join(new_words))
 
 
 def _is_keyed(rows: Row) -> bool:
@@ -90,6 +114,8 @@ def apply_patch(old: object, patch: object, depth: int = 0) -> object:
             return _xor(old, patch[1])
     elif kind == MEMBERS and nr_members == 3 and isinstance(old, TUPLES):
         return _apply_members(old, _pairs(patch[1], patch[2]), depth + 1)
+    elif kind == WORDS and nr_members == 3 and isinstance(old, TUPLES):
+        return _apply_words(old, patch[1], patch[2])
     elif kind == KEYED and nr_members == 4 and isinstance(old, TUPLES) and _is_keyed(old):
         return _apply_keyed(old, patch[1], _pairs(patch[2], patch[3]), depth + 1)
     elif kind == NAMED and nr_members == 3 and isinstance(old, dict):
@@ -109,6 +135,23 @@ def _apply_members(old: Row, changes: Iterable[tuple[object, object]], depth: in
         if type(at) is not int or not 0 <= at < len(rows):
             raise RecordingError(f"a patch of a part changes member {at!r:.40} of {len(rows)}")
         rows[at] = apply_patch(rows[at], inner, depth)
+    return tuple(rows)
+
+
+def _apply_words(old: Row, indices: object, mixed: object) -> Row:
+    if not isinstance(indices, TUPLES) or not isinstance(mixed, bytes):
+        raise RecordingError("a patch of words has no places and bytes")
+    rows = list(old)
+    offset = 0
+    for at in indices:
+        row = rows[at] if type(at) is int and 0 <= at < len(rows) else None
+        if not isinstance(row, TUPLES) or len(row) != 2 or not isinstance(row[1], bytes):
+            raise RecordingError(f"a patch changes word {at!r:.40} of {len(rows)} rows")
+        end = offset + len(row[1])
+        rows[at] = (row[0], _xor(row[1], mixed[offset:end]))
+        offset = end
+    if offset != len(mixed):
+        raise RecordingError(f"a patch of {len(mixed)} bytes is for words of {offset}")
     return tuple(rows)
 
 

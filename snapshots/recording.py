@@ -27,14 +27,14 @@ from kernel_sim.config import MachineConfig
 from kernel_sim.config_hardware import BEFORE_THEY_EXISTED
 from kernel_sim.errors import ConfigError
 from kernel_sim.machine import Machine
-from snapshots.blobs import BlobHash
 from snapshots.bookmarks import Bookmark, read_bookmarks
 from snapshots.branches import BRANCHES_MAX, MAIN, MAIN_NAME, Branch, BranchTree
+from snapshots.container.blobs import BlobHash
+from snapshots.container.limits import HEADER_BYTES_MAX
+from snapshots.container.recording_file import RecordingReader, whole_recording
 from snapshots.errors import RecordingError
 from snapshots.following import Following
-from snapshots.limits import HEADER_BYTES_MAX
 from snapshots.origin import Origin
-from snapshots.recording_file import RecordingReader, whole_recording
 from snapshots.recording_heads import BranchRecords, heads_of, records_by_branch, set_marks
 from snapshots.recording_sink import (
     BRANCH,
@@ -315,6 +315,19 @@ class _Opening:
         tree.branches[number] = branch
 
     def _load_branch(self, tree: BranchTree, branch: Branch) -> Timeline:
+        """Make the run of a branch; who only asks for it stays where they stand.
+
+        A tail is given to the machine, which those on other branches look at, too.
+        """
+        here = tree.current.loaded
+        step = -1 if here is None or here.is_stale else here.step
+        try:
+            return self._make_branch(tree, branch)
+        finally:
+            if here is not None and here.is_stale and step >= 0:
+                here.seek(step)
+
+    def _make_branch(self, tree: BranchTree, branch: Branch) -> Timeline:
         """Make the run of a branch: on the machine of its parent, or on one of its own."""
         if branch.has_own_machine or branch.parent is None:
             _, machine = self._machine(branch.number if branch.has_own_machine else MAIN)

@@ -12,16 +12,19 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import cast
 
+from kernel_sim.inputs import Input
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import BranchTree
+from snapshots.container.file_access import naming
+from snapshots.container.record_places import drained
+from snapshots.container.recording_file import RecordEntry, RecordingReader, RecordingWriter
 from snapshots.errors import RecordingError
-from snapshots.file_access import naming
 from snapshots.origin import Origin
-from snapshots.record_places import drained
-from snapshots.recording_file import RecordingReader, RecordingWriter
 from snapshots.recording_growth import TreeGrowth, held_by
 from snapshots.recording_heads import NUMBERS, BranchRecords, records_by_branch
+from snapshots.segment import unpack_segment
 from snapshots.timeline import Timeline
 
 UNCHANGED = "the file is as it was; `save OTHER.kms` writes a whole one elsewhere"
@@ -45,8 +48,12 @@ def appending_tree(
     tree: BranchTree,
     origin: Origin,
     bookmarks: Mapping[str, Bookmark] | None = None,
+    known_bytes: int | None = None,
 ) -> Generator[None, None, int]:
-    """Do so in slices; who does not go through them all leaves the file as it was."""
+    """Do so in slices; who does not go through them all leaves the file as it was.
+
+    known_bytes: how far the tree knows the file. If it ends elsewhere, somebody else has written it.
+    """
     target = Path(path)
     with naming(target):
         writer = yield from RecordingWriter.reopening(target)
@@ -61,6 +68,8 @@ def appending_tree(
                 writer.leave()
                 return 0
             before_bytes = target.stat().st_size
+            if known_bytes not in (None, before_bytes):
+                raise RecordingError("somebody else has saved to this file since it was read here")
             yield from growth.finish(tree, origin, bookmarks or {})
             writer.write_out()
             writer.leave()
@@ -81,10 +90,10 @@ def _check_same_run(reader: RecordingReader, tree: BranchTree) -> None:
                 f"branch {number} in the file is none of this session: somebody else has saved to it"
             )
         if branch is not None and branch.loaded is not None:
-            _check_same_branch(records, branch.loaded)
+            _check_same_branch(reader, records, branch.loaded)
 
 
-def _check_same_branch(records: BranchRecords, timeline: Timeline) -> None:
+def _check_same_branch(reader: RecordingReader, records: BranchRecords, timeline: Timeline) -> None:
     for at, entry in enumerate(records.segments):
         number = entry.key.get("n")
         promised = [entry.key.get(name) for name in NUMBERS]
@@ -99,6 +108,19 @@ def _check_same_branch(records: BranchRecords, timeline: Timeline) -> None:
         nr_same = 3 if is_open else len(own)  # the last one may have grown meanwhile
         if own[:nr_same] != promised[:nr_same]:
             raise _another_run(number)
+        if is_open and not _holds(timeline.body(number).inputs, entry, reader.read(entry)):
+            raise _another_run(number)
+
+
+def _holds(inputs: list[Input], entry: RecordEntry, packed: object) -> bool:
+    """Say whether inputs begin with those that the machine of a segment in the file has taken.
+
+    Those of its last step may have waited there, and have been refused since.
+    """
+    held = unpack_segment(packed if isinstance(packed, bytes) else b"").inputs
+    last_step = cast("int", entry.key.get("l"))  # of the keys that were compared before
+    taken = [given for given in held if given.step < last_step]
+    return inputs[: len(taken)] == taken
 
 
 def _another_run(number: object) -> RecordingError:

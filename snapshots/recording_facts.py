@@ -21,10 +21,10 @@ from kernel_sim.errors import ConfigError
 from kernel_sim.topology import format_cpu_list
 from snapshots.bookmarks import read_bookmarks
 from snapshots.branches import MAIN
+from snapshots.container.recording_file import RecordingReader
 from snapshots.errors import RecordingError
 from snapshots.origin import Origin
 from snapshots.recording import BOOKMARK, CONFIG
-from snapshots.recording_file import RecordingReader
 from snapshots.recording_heads import BranchRecords, records_by_branch
 from snapshots.verify_records import torn_text
 

@@ -13,14 +13,14 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kernel_sim.inputs import Input
-from snapshots.blobs import BLOB_KIND, BlobHash
 from snapshots.bookmarks import Bookmark, gone_body, read_bookmarks
 from snapshots.branches import MAIN, Branch, BranchTree
+from snapshots.container.blobs import BLOB_KIND, BlobHash
+from snapshots.container.recording_file import RecordingReader, RecordingWriter
 from snapshots.errors import RecordingError
 from snapshots.keyframes import PATCHES_MAX, KeyframeEncoder
 from snapshots.origin import Origin
 from snapshots.recording import BOOKMARK, CONFIG, about_branch
-from snapshots.recording_file import RecordingReader, RecordingWriter
 from snapshots.recording_heads import BranchRecords, records_by_branch
 from snapshots.recording_sink import NEW, PATCH, TOLD, RecordingSink
 from snapshots.segment import unpack_segment
@@ -147,9 +147,9 @@ class TreeGrowth:
             sink.tell(_about(branch, origin), branch.timeline.end_step, TOLD)
             held.name, held.note = branch.name, branch.note
             self.writer.flush()
-        timeline = branch.timeline
-        last = len(timeline.heads) - 1
-        for number in range(held.open_number, last + 1):
+        timeline, is_closed = branch.timeline, True
+        while is_closed:
+            number = held.open_number
             if number >= held.nr_keyframes:
                 parts = timeline.keyframe_parts(number)
                 yield
@@ -157,7 +157,8 @@ class TreeGrowth:
                 sink.keyframe(number, timeline.heads[number].first_step, encoded)
                 held.nr_keyframes = number + 1
                 yield
-            if number < last:
+            is_closed = number + 1 < len(timeline.heads)  # asked late: it may have grown meanwhile
+            if is_closed:
                 _keep_waiting(held, timeline, number, sink)
                 sink.segment(number, timeline.heads[number], timeline.packed(number))
                 held.open_number, held.inputs, held.nr_inputs = number + 1, [], 0

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from snapshots.container.recording_file import RecordEntry, RecordingReader
 from snapshots.errors import RecordingError
-from snapshots.recording_file import RecordEntry, RecordingReader
 from snapshots.recording_sink import BRANCH, KEYFRAME, NEW, SEGMENT, TAIL, TOLD, WHAT
 from snapshots.segment import Mark, SegmentHead
 

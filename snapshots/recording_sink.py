@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kernel_sim.inputs import Input
-from snapshots.blobs import BlobHash
+from snapshots.container.blobs import BlobHash
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.keyframes import EncodedKeyframe, KeyframeEncoder
 from snapshots.origin import Origin
-from snapshots.recording_file import RecordingWriter
 from snapshots.segment import SegmentHead, pack_segment
 from snapshots.timeline import Timeline
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import cast
 
 from kernel_sim.machine_state import Parts
-from snapshots.blobs import BLOB_HASH_BYTES, BlobHash
+from snapshots.container.blobs import BLOB_HASH_BYTES, BlobHash
+from snapshots.container.recording_file import RecordEntry, RecordingReader
 from snapshots.errors import RecordingError
 from snapshots.keyframes import HashChain, PartLoader
 from snapshots.part_shapes import check_part
-from snapshots.recording_file import RecordEntry, RecordingReader
 from snapshots.recording_sink import PATCH
 from snapshots.segment import SegmentBody, unpack_segment
 
@@ -80,7 +80,17 @@ class FileSource:
         except RecordingError as problem:
             if str(problem).startswith(f"{self.reader.path}: "):
                 raise
-            raise RecordingError(f"{self.reader.path}: keyframe {number}: {problem}") from problem
+            at = self._offset_of(number)
+            raise RecordingError(
+                f"{self.reader.path}: byte {at}: keyframe {number}: {problem}"
+            ) from problem
+
+    def _offset_of(self, number: int) -> int:
+        """Return where in the file the record of a keyframe begins."""
+        source: FileSource = self
+        while number < source.nr_shared and source.parent is not None:
+            source = source.parent
+        return source.keyframes[number - source.nr_shared].offset_bytes
 
     def hashes(self, number: int) -> dict[str, BlobHash]:
         """Return the hash of every part at a keyframe."""

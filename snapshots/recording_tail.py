@@ -10,8 +10,8 @@ from typing import cast
 
 from kernel_sim.errors import KernelSimError
 from kernel_sim.inputs import Input
+from snapshots.container.recording_file import RecordingReader
 from snapshots.errors import RecordingError
-from snapshots.recording_file import RecordingReader
 from snapshots.recording_heads import BranchRecords
 from snapshots.resuming import resume
 from snapshots.timeline import Timeline
@@ -36,10 +36,11 @@ def read_tail(reader: RecordingReader, records: BranchRecords, timeline: Timelin
         resume(timeline, inputs, end_step)
     except KernelSimError as problem_found:
         said.append(f"{reader.path}: the last inputs do not fit the machine: {problem_found}")
+    given = "1 input" if len(inputs) == 1 else f"{len(inputs)} inputs"
     return [
         *said,
-        f"{reader.path}: its writer was killed: {len(inputs)} inputs behind the last keyframe were given"
-        f" again; it stands at step {timeline.end_step}",
+        f"{reader.path}: its writer was killed: {given} behind the last keyframe given again;"
+        f" it stands at step {timeline.end_step}",
     ]
 
 

@@ -23,11 +23,11 @@ from kernel_sim.errors import KernelSimError
 from kernel_sim.machine_state import Parts, dump_parts
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import MAIN, Branch, BranchTree
+from snapshots.container.file_access import naming, part_path
+from snapshots.container.record_places import TornTail
+from snapshots.container.recording_file import RecordingReader
 from snapshots.errors import RecordingError
-from snapshots.file_access import naming, part_path
-from snapshots.record_places import TornTail
 from snapshots.recording import UNDERSTOOD, OpenRecording, open_recording, save_tree
-from snapshots.recording_file import RecordingReader
 from snapshots.recording_heads import BranchRecords, heads_of, records_by_branch
 from snapshots.recording_source import FileParts, FileSource
 from snapshots.rerun import Rerun, Retold, go_on_to, retell
@@ -230,8 +230,8 @@ class _Salvage:
         self.tree = tree = BranchTree.of(main)
         tree.branches[MAIN].name = old.branches[MAIN].name
         self._tell_again(old.branches[MAIN], main, 0)
-        for _, branch in old.walk():
-            if branch.number != MAIN:
+        for number, branch in sorted(old.branches.items()):  # parents have lower numbers
+            if number != MAIN:
                 self._add(tree, branch)
         for number, records in records_by_branch(self.opened.reader).items():
             if number not in old.branches:

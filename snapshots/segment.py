@@ -18,9 +18,9 @@ from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 from kernel_sim.events import EVENT_NAMES, EVENT_TYPES, EventAt
 from kernel_sim.inputs import Input
-from snapshots.body import check_items, unpack_body
+from snapshots.container.body import check_items, unpack_body
+from snapshots.container.limits import SEGMENT_ITEMS_MAX
 from snapshots.errors import RecordingError
-from snapshots.limits import SEGMENT_ITEMS_MAX
 from snapshots.segment_columns import (
     CELLS_MAX,
     Unpacked,

@@ -12,9 +12,9 @@ import msgpack
 
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts
-from snapshots import limits
-from snapshots.blobs import BlobHash, blob_hash
-from snapshots.body import check_items
+from snapshots.container import limits
+from snapshots.container.blobs import BlobHash, blob_hash
+from snapshots.container.body import check_items
 from snapshots.errors import RecordingError
 
 DIGEST_BYTES = 16

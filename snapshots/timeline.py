@@ -7,15 +7,14 @@
 A position is a number of steps taken. To stand at one, the nearest kept moment before it is loaded (only
 the parts that differ) and the inputs from there on are given again; what is then looked at is the live
 machine, which can go on from there. An input recorded at step k is handed over when the machine moves on
-from k, so that a position always shows one and the same state.
-
-Going on from the past starts a new branch; the old one keeps all it had.
+from k, so that a position always shows one and the same state. Going on from the past starts a new branch.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from time import perf_counter
 
 from kernel_sim.call import Call
 from kernel_sim.errors import ConfigError, KernelBug, KernelSimError
@@ -38,6 +37,8 @@ MOMENT_EVERY_INPUTS = 128
 BODIES_MAX = 24
 BODY_ROWS_MAX = 1 << 18  # inputs and events of all bodies that are kept; a stranger's may be long
 NO_LIMIT = 1 << 62
+SLICE_S = 0.012
+STEPS_BETWEEN_LOOKS = 64  # at the clock
 HALF_DONE = "adopt_"  # these may have done something before they find that they cannot go on
 
 
@@ -71,9 +72,7 @@ class Timeline:
         self.holder = [self]  # who moved the machine last, shared by all branches
         self.must_reload = False  # somebody else has used the machine
         self.is_foreign = False  # it came from a file, which may say anything
-        self.sound_steps: dict[
-            int, None
-        ] = {}  # of a file: keyframes whose parts agree in themselves
+        self.sound_steps: dict[int, None] = {}  # keyframes of a file that agree in themselves
         self.nr_inputs_of_file = 0
         self.open_bytes = 0  # of long arguments in the open segment
         if begin:
@@ -83,9 +82,9 @@ class Timeline:
     def reading(
         cls, machine: Machine, source: KeyframeSource, heads: list[SegmentHead], nr_shared: int = 0
     ) -> Timeline:
-        """Return a run that is in a file; the machine is not on it until it seeks a step.
+        """Return a run that is in a file, its last head the open segment; it stands nowhere until it seeks.
 
-        The last of heads is the open segment. Raises RecordingError if that cannot be read.
+        Raises RecordingError if that segment cannot be read.
         """
         timeline = cls(machine, begin=False)
         timeline.is_foreign = timeline.must_reload = True
@@ -211,11 +210,7 @@ class Timeline:
         self, do: str, cpu: int, args: tuple[int | str | bool | bytes, ...] = (),
         line: int = 0, by: str = "",
     ) -> Call | None:  # fmt: skip
-        """Add an input at the newest moment and let the machine run to the end of all it has to do.
-
-        Returns the call that it began, None for a knob. It is what give() and advance() do, at once.
-        Raises: as they do.
-        """
+        """Do what give() and advance() do, at once; returns the call that began, None for a knob."""
         machine, nr_bytes = self.machine, bytes_of(args)
         if machine.active or not self._is_plain(nr_bytes):
             number = self.give(do, cpu, args, line, by)
@@ -342,11 +337,7 @@ class Timeline:
         while machine.step < until:
             limit = until
             if self.next_input < self.nr_inputs:
-                offset = self.next_input - self.heads[-1].first_input
-                if offset >= 0:
-                    given = self.open_body.inputs[offset]
-                else:
-                    given = self.input_at(self.next_input)
+                given = self.input_at(self.next_input)
                 if given.step <= machine.step:
                     self._hand_over(given)
                     continue
@@ -372,7 +363,7 @@ class Timeline:
                 self._go_back()
             raise InputRefused(str(problem)) from problem
         self.next_input = index + 1
-        if call is not None and not again:
+        if call is not None and (not again or index in self.calls):
             self.calls[index] = call
 
     def _forget_input(self, index: int) -> None:
@@ -399,6 +390,20 @@ class Timeline:
         self.heads[-1].nr_events += len(fresh)
         self.nr_events += len(fresh)
 
+    def pin(self) -> None:
+        """Keep this very moment, if nothing runs, and never drop the one from which one gets here."""
+        if self.machine.is_idle and self.machine.fault is None and not self.is_stale:
+            self.moments.keep(Moment(self.step, self.next_input, dump_parts(self.machine)))
+        self.moments.pin(self.step)
+
+    def advance_a_while(self, until: int) -> bool:
+        """Do as advance(), by the same places, for SLICE_S at most; False if nothing leads further."""
+        machine, deadline = self.machine, perf_counter() + SLICE_S
+        while self.advance(min(machine.step + STEPS_BETWEEN_LOOKS, until)):
+            if machine.step >= until or perf_counter() > deadline:
+                return True
+        return False
+
     def seek(self, step: int) -> None:
         """Stand at a position; one beyond either end means that end."""
         for _ in self.moves(step):
@@ -416,7 +421,7 @@ class Timeline:
             self._load(start)
         while machine.step < target:
             yield machine.step
-            if not self.advance(min(machine.step + slice_steps, target)):
+            if not self.advance_a_while(min(machine.step + slice_steps, target)):
                 break
         if self.is_foreign and machine.step < target:
             raise RecordingError(
@@ -472,12 +477,9 @@ class Timeline:
         body = self.body(number)
         nr_inputs = self.next_input - head.first_input
         events = [at for at in body.events if at.step <= step]
-        branch.heads = [
-            *self.heads[:number],
-            SegmentHead(
-                head.first_step, head.first_input, head.first_event, nr_inputs, len(events)
-            ),
-        ]
+        nr_rows = (nr_inputs, len(events))
+        own = SegmentHead(head.first_step, head.first_input, head.first_event, *nr_rows)
+        branch.heads = [*self.heads[:number], own]
         branch.open_body = SegmentBody(body.inputs[:nr_inputs], events)
         branch.nr_inputs = self.next_input
         branch.nr_inputs_of_file = min(self.nr_inputs_of_file, branch.nr_inputs)
@@ -487,6 +489,7 @@ class Timeline:
         branch.moments = self.moments.up_to(step)
         branch.bodies = {}
         branch.calls = {}
+        branch.sound_steps = dict(self.sound_steps)  # its own keyframes are none of the file's
         branch.store = InMemory()
         branch.source = Shared(self)
         branch.holder[0] = branch

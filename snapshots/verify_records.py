@@ -9,11 +9,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from snapshots.blobs import BLOB_KIND, BlobHash
+from snapshots.container.blobs import BLOB_KIND, BlobHash
+from snapshots.container.record_index import INDEX_KIND, TRAILER_KIND, RecordEntry
+from snapshots.container.recording_file import RecordingReader
 from snapshots.errors import RecordingError
-from snapshots.record_index import INDEX_KIND, TRAILER_KIND, RecordEntry
 from snapshots.recording import UNDERSTOOD
-from snapshots.recording_file import RecordingReader
 
 PROBLEMS_MAX = 20
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from snapshots.logs.replay import replay_path
 from snapshots.opening import open_any
-from snapshots.replay import replay_path
 from snapshots.verify import verify_recording
 
 ROOT = Path(__file__).parent.parent

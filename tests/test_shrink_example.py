@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from snapshots.failure import Outcome, inferred
-from snapshots.program import finished
-from snapshots.retrace import program_of
-from snapshots.shrink import Shrinker
+from snapshots.what_if.failure import Outcome, inferred
+from snapshots.what_if.program import finished
+from snapshots.what_if.retrace import program_of
+from snapshots.what_if.shrink import Shrinker
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "shrink" / "late_write.py"
 

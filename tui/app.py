@@ -297,7 +297,7 @@ class KmemscopeApp(App[None]):
     def action_stop(self) -> None:
         """Stop a move; without one leave the zoomed pane, and clear what was said."""
         if self.mover.stop():
-            self.say(f"stopped at step {self.session.step}", "done")
+            self.say(f"stopped at step {self.session.here}", "done")
         elif self.desk.zoomed is not None:
             self.action_zoom_pane()
         else:
@@ -398,7 +398,7 @@ class KmemscopeApp(App[None]):
         focus = self.desk.focus_on
         place = str(self.session.place(name, f"chunk:{focus.chunk}:{focus.at_bytes:#x}"))
         self.copy_to_clipboard(place)
-        self.say(place, "done")
+        self.say(f"copied: {place}", "done")
 
     def action_save(self) -> None:
         """Ask for a file and write the recording."""

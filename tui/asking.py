@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from textual.suggester import Suggester
 
 from tui.debugger.addresses import PERCPU, PHYSICAL, parse_address
+from tui.debugger.commands.files import FORCE, FORCE_HINT, is_there
 from tui.debugger.console import complete
 from tui.debugger.errors import CommandError
 from tui.debugger.output import Output
@@ -151,15 +152,19 @@ class Asking:
     def save(self) -> None:
         """Ask for a file and write the recording."""
         path = self.session.path
-        hint = "a file name, usually one that ends in .kms"
+        hint = f"a file name, usually one that ends in .kms; {FORCE_HINT}"
         if path is not None:
-            hint = f"empty: add what is new to {path.name}; or a file name"
+            hint = f"empty: add what is new to {path.name}; or a file name; {FORCE_HINT}"
         self._ask("save the recording as", hint, self._save_as)
 
     def _save_as(self, text: str) -> None:
         if not text and self.session.path is None:
             raise CommandError("expected the name of a file")
-        path = self.session.save(text)
+        name, _, last = text.rpartition(" ")
+        force = last == FORCE and bool(name)
+        if not force and is_there(self.session, text):
+            raise CommandError(f"{text}: the file exists already; {FORCE_HINT}")
+        path = self.session.save(name.strip() if force else text, overwrite=force, whole=force)
         self.app.say(f"saved to {path}", "done")
         self.app.autosave()
 

@@ -53,7 +53,7 @@ from tui.verbs.door import (
 )
 
 if TYPE_CHECKING:
-    from snapshots.report import ReplayReport
+    from snapshots.logs.report import ReplayReport
 
 READER_GONE: Final = 141
 STDIN: Final = "-"
@@ -201,8 +201,8 @@ def boot(
 
 
 def _replay(path: Path, machine: Path | None) -> ReplayReport:
+    from snapshots.logs.replay import replay_path
     from snapshots.opening import read_machine_toml
-    from snapshots.replay import replay_path
 
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder")
@@ -231,7 +231,7 @@ def replay(
 
     A folder that holds several of them is all of them.
     """
-    from snapshots.replay_paths import paths_under
+    from snapshots.logs.replay_paths import paths_under
     from tui.debugger.render import printable
 
     if output is not None:
@@ -322,7 +322,7 @@ def script(
     as_json: JsonOption = False,
 ) -> None:
     """Carry out commands from a text file, one a line; stop at the first that is wrong."""
-    from snapshots.text_source import read_lines
+    from snapshots.logs.text_source import read_lines
     from tui.debugger.console import run_lines
 
     source = "stdin" if commands == STDIN else commands

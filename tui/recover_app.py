@@ -15,9 +15,10 @@ from textual.containers import Vertical
 from textual.widgets import DataTable, Static
 
 from snapshots.journal_folder import DeadSession
+from tui.debugger.table import count
 from tui.theme import DARK, DARK_NAME, LIGHT
 
-HINT = "Enter goes on with it   d twice discards it   Esc opens your file   q leaves"
+HINT = "Enter goes on with it  d d discards it  Esc opens your file  q leaves"
 SOURCE_CHARS = 34
 QUIT = 1
 
@@ -68,7 +69,7 @@ class RecoverApp(App[DeadSession]):
             place = row.place
             if place is not None:
                 what = (place.source.rpartition("/")[2] or place.name)[:SOURCE_CHARS]
-                lost = f"{place.nr_unsaved} inputs" if place.nr_unsaved else "names, bookmarks"
+                lost = count(place.nr_unsaved, "input") if place.nr_unsaved else "names, bookmarks"
                 when = time.strftime("%m-%d %H:%M", time.localtime(row.last_s))
                 at = f"{place.step}/{place.end_step}"
                 table.add_row(when, what, at, lost if place.is_unsaved else "nothing")

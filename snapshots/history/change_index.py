@@ -26,6 +26,7 @@ from kernel_sim.events import EVENT_NAMES, EventAt, PercpuAllocPercpu
 from snapshots.history.compiled import Compiled, is_true
 from snapshots.history.scout import Scout
 from snapshots.history.sight import Sight, Value
+from snapshots.segment import SegmentBody
 from snapshots.timeline import Timeline
 
 SLICE_S: Final = 0.012
@@ -90,10 +91,13 @@ class ChangeIndex:
     _kept: OrderedDict[tuple[str, int], Stretch] = field(default_factory=OrderedDict)
     _nr_rows: int = 0
     _counted: dict[str, list[dict[str | int, int]]] = field(default_factory=dict)
+    _open_number: int = field(init=False)  # of the open segment, as it was seen last
+    _open_body: SegmentBody = field(init=False)
 
     def __post_init__(self) -> None:
         """Send nobody yet."""
         self._scout = Scout(self.timeline)
+        self._note_open()
 
     # -- questions ---------------------------------------------------------------------------------
 
@@ -212,6 +216,7 @@ class ChangeIndex:
 
     def _begun(self, of: Compiled, number: int, told: int | None = None) -> Search[Stretch]:
         """Return what is known of a segment, at least its first value; told is where it says to be."""
+        self._forget_what_was_open()
         key = (of.text, number)
         head = self.timeline.heads[number]
         told = head.first_step if told is None else told
@@ -307,6 +312,22 @@ class ChangeIndex:
             known.append(counts)
             yield told
         return known[number]
+
+    def _note_open(self) -> None:
+        self._open_number = len(self.timeline.heads) - 1
+        self._open_body = self.timeline.open_body
+
+    def _forget_what_was_open(self) -> None:
+        """Let go of an open segment that is another now: a file that is followed may tell it otherwise.
+
+        Steps that the reader has let the machine take beyond the file's end are then taken back.
+        """
+        if self.timeline.open_body is self._open_body:
+            return
+        for key in [key for key in self._kept if key[1] >= self._open_number]:
+            self._nr_rows -= 1 + len(self._kept.pop(key).rows)
+        self._scout.number = -1
+        self._note_open()
 
     def _forget_oldest(self) -> None:
         """Let go of what was asked for longest ago, but for the one asked for now."""

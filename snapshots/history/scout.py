@@ -19,6 +19,7 @@ from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, load_parts
 from snapshots.errors import RecordingError
+from snapshots.loaded_machine import check_loaded
 from snapshots.segment import SegmentBody
 from snapshots.timeline import Timeline
 
@@ -110,7 +111,7 @@ class Scout:
                     f"the keyframe at step {head.first_step} holds the state of step {machine.step}"
                 )
             if timeline.is_foreign and number not in self.sound:
-                _check_loaded(machine)
+                check_loaded(machine)
                 self.sound[number] = None
         except Exception as problem:
             self._forget_machine()  # half loaded
@@ -174,15 +175,3 @@ class Scout:
             if top == number and call.nr_resumed > nr_resumed:
                 return Doer(number, call.name)
         return Doer(number, cpu.stack[-1].name if cpu.stack else INTERRUPT)
-
-
-def _check_loaded(machine: Machine) -> None:
-    """Raise InvariantBroken for parts that no machine can be in; what is slow to check is left out."""
-    machine.pages.check_invariants()
-    machine.slab.check_invariants()
-    machine.fixmap.check_invariants()
-    machine.modules.check_invariants()
-    for space in machine.area_spaces():
-        space.check_invariants()
-    for tlb in machine.tlbs.values():
-        tlb.check_invariants()

@@ -14,8 +14,8 @@ from pathlib import Path
 from kernel_sim.boot import boot
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import MAIN, BranchTree
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.recording import Origin, header_of, open_recording, save_tree
-from snapshots.recording_file import RecordingWriter
 from snapshots.recording_sink import RecordingSink
 from snapshots.state_codec import state_digest
 from snapshots.timeline import Timeline

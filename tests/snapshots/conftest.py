@@ -26,18 +26,18 @@ from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
 from snapshots import moments as moments_module
 from snapshots import timeline as timeline_module
-from snapshots.blobs import blob_hash, blob_key
-from snapshots.line_order import order_lines
-from snapshots.ordering import OrderSearch, Plan
+from snapshots.container.blobs import blob_hash, blob_key
+from snapshots.container.recording_file import RecordingReader
+from snapshots.container.records import encode_header, encode_record
+from snapshots.logs.line_order import order_lines
+from snapshots.logs.ordering import OrderSearch, Plan
+from snapshots.logs.plan_engine import PlanEngine
+from snapshots.logs.trace_log import EventKind, TraceEvent, TraceLog
 from snapshots.part_patch import apply_patch
-from snapshots.plan_engine import PlanEngine
-from snapshots.recording_file import RecordingReader
-from snapshots.records import encode_header, encode_record
 from snapshots.segment import unpack_segment
 from snapshots.segment_columns import CODES
 from snapshots.state_codec import decode_part, encode_part, state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
-from snapshots.trace_log import EventKind, TraceEvent, TraceLog
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SHARED_GOLDEN = Path(__file__).parents[3] / "shared" / "golden"

@@ -148,6 +148,29 @@ def state_digest_at_end(branch: Branch) -> str:
     return state_digest(branch.timeline.machine)
 
 
+def test_a_fork_where_its_branch_closed_a_segment_at_its_own_beginning(tmp_path: Path) -> None:
+    with short_segments(4):
+        tree = grown([])
+        tree.current.timeline.seek(tree.current.timeline.input_at(2).step)  # no call is under way
+        first = tree.fork("closes its segment at once")
+        timeline = first.timeline
+        with short_segments(1):
+            act(tree, 64)
+        assert timeline.heads[1].first_step == first.fork_step
+        assert timeline.nr_shared == 0
+        timeline.seek(first.fork_step)
+        second = tree.fork("at the same step")
+        act(tree, 128)
+        assert second.parent == first.number
+        assert second.timeline.nr_shared == 1
+        save_tree(tmp_path / "run.kms", tree, Origin())
+        opened = open_recording(tmp_path / "run.kms", branch=second.number)
+        assert inputs_of(opened.timeline) == inputs_of(second.timeline)
+        opened.timeline.seek(NO_LIMIT)
+        second.timeline.seek(NO_LIMIT)
+        assert state_digest(opened.timeline.machine) == state_digest(second.timeline.machine)
+
+
 def test_a_branch_of_another_machine_shares_no_moment() -> None:
     tree = grown([])
     other = recorded(small_config(cpus=3), BUSY[:8])

@@ -6,8 +6,8 @@ import pytest
 
 from kernel_sim.errors import KernelFault, KernelSimError
 from snapshots.errors import InputError, RecordingError, TraceError
+from snapshots.logs.replay import replay_path
 from snapshots.recording import open_recording
-from snapshots.replay import replay_path
 from tests.snapshots.conftest import GOLDEN, plain_lines
 
 

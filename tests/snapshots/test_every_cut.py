@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel_sim.errors import KernelSimError
-from snapshots.blobs import blob_hash, blob_key
 from snapshots.branches import BRANCHES_MAX
+from snapshots.container.blobs import blob_hash, blob_key
 from snapshots.errors import RecordingError
 from snapshots.recording import OpenRecording, open_recording, save_tree
 from snapshots.state_codec import encode_part, state_digest

@@ -8,12 +8,12 @@ import pytest
 
 from kernel_sim.boot import boot
 from kernel_sim.random_state import RandomState
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.errors import RecordingError
 from snapshots.journal import Journal
 from snapshots.origin import Origin
 from snapshots.recording import header_of, open_recording
 from snapshots.recording_append import append_tree
-from snapshots.recording_file import RecordingWriter
 from snapshots.recording_sink import RecordingSink
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline

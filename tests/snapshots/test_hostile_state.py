@@ -15,8 +15,8 @@ from kernel_sim.check import check_machine
 from kernel_sim.config import MachineConfig
 from kernel_sim.errors import ConfigError, KernelSimError
 from kernel_sim.mm.gfp import GFP_KERNEL
-from snapshots import limits
 from snapshots import timeline as timeline_module
+from snapshots.container import limits
 from snapshots.errors import RecordingError
 from snapshots.recording import Origin, open_recording, save_timeline
 from snapshots.state_codec import decode_part, state_digest

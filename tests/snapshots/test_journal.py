@@ -17,12 +17,12 @@ import pytest
 
 from kernel_sim.random_state import RandomState
 from snapshots.bookmarks import Bookmark
+from snapshots.container.record_places import drained
+from snapshots.container.recording_file import RecordingReader, RecordingWriter
 from snapshots.errors import RecordingError
 from snapshots.journal import Journal, Place, read_place
 from snapshots.origin import Origin
-from snapshots.record_places import drained
 from snapshots.recording import open_recording, save_tree
-from snapshots.recording_file import RecordingReader, RecordingWriter
 from snapshots.state_codec import state_digest
 from snapshots.timeline import Timeline
 from tests.snapshots.acted_tree import REFUSING_CPU, Truth, Worker, is_prefix, truth_of

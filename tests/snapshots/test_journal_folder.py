@@ -87,6 +87,17 @@ def test_what_is_no_journal_is_not_listed(folder: JournalFolder) -> None:
     assert len(folder.dead()) == 1
 
 
+def test_a_link_is_no_journal_it_may_lead_to_a_file_of_the_users(
+    folder: JournalFolder, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.kms"
+    journal = died(folder, "a.kms", 5, unsaved=True, nr_acts=3)
+    assert len(folder.dead()) == 1
+    journal.rename(own)
+    journal.symlink_to(own)
+    assert folder.dead() == []
+
+
 def test_too_many_go_oldest_first_but_no_unsaved_work_of_this_month(
     folder: JournalFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +115,7 @@ def test_too_many_go_oldest_first_but_no_unsaved_work_of_this_month(
 
 
 def test_who_is_reopened_meanwhile_is_not_discarded(folder: JournalFolder) -> None:
-    from snapshots.recording_file import RecordingWriter
+    from snapshots.container.recording_file import RecordingWriter
 
     path = died(folder, "run", 1, unsaved=True, nr_acts=5)
     row = folder.dead()[0]

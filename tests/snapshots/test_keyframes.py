@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernel_sim.machine_state import Parts, dump_parts
 from snapshots import keyframes as keyframes_module
-from snapshots.blobs import BlobHash, blob_hash
+from snapshots.container.blobs import BlobHash, blob_hash
 from snapshots.errors import RecordingError
 from snapshots.keyframes import (
     FULL_EVERY,

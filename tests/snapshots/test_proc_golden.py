@@ -21,15 +21,15 @@ from kernel_sim.proc.pagetypeinfo import pagetypeinfo_text
 from kernel_sim.proc.vmallocinfo import vmallocinfo_text
 from kernel_sim.proc.zoneinfo import zoneinfo_text
 from snapshots.errors import InputError
-from snapshots.proc_boot_memory import parse_boot_memory
-from snapshots.proc_buddyinfo import parse_buddyinfo
-from snapshots.proc_iomem import parse_iomem
-from snapshots.proc_kallsyms import parse_kallsyms_rows
-from snapshots.proc_meminfo import parse_meminfo
-from snapshots.proc_modules import parse_modules
-from snapshots.proc_pagetypeinfo import parse_pagetypeinfo
-from snapshots.proc_vmallocinfo import parse_vmallocinfo
-from snapshots.proc_zoneinfo import parse_zoneinfo
+from snapshots.proc.boot_memory import parse_boot_memory
+from snapshots.proc.buddyinfo import parse_buddyinfo
+from snapshots.proc.iomem import parse_iomem
+from snapshots.proc.kallsyms import parse_kallsyms_rows
+from snapshots.proc.meminfo import parse_meminfo
+from snapshots.proc.modules import parse_modules
+from snapshots.proc.pagetypeinfo import parse_pagetypeinfo
+from snapshots.proc.vmallocinfo import parse_vmallocinfo
+from snapshots.proc.zoneinfo import parse_zoneinfo
 
 HERE = Path(__file__).parents[1] / "golden"
 ALL_RUNS = Path(__file__).parents[3] / "shared/golden"

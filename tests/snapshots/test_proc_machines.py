@@ -19,20 +19,20 @@ from kernel_sim.proc.catalogue import LISTINGS
 from kernel_sim.proc.figures import value_of
 from kernel_sim.proc.meminfo import MeminfoRow, meminfo_rows
 from kernel_sim.proc.zoneinfo import ZoneRow, zoneinfo_rows
-from snapshots.machine_folder import read_machine_folder
+from snapshots.logs.machine_folder import read_machine_folder
+from snapshots.logs.real_machine import machine_mapping
+from snapshots.logs.replay import replay_path
 from snapshots.opening import read_config
-from snapshots.proc_boot_memory import parse_boot_memory
-from snapshots.proc_buddyinfo import parse_buddyinfo
-from snapshots.proc_iomem import parse_iomem
-from snapshots.proc_kallsyms import parse_kallsyms_rows
-from snapshots.proc_meminfo import parse_meminfo
-from snapshots.proc_modules import parse_modules
-from snapshots.proc_pagetypeinfo import parse_pagetypeinfo
-from snapshots.proc_percpu_stats import parse_percpu_stats
-from snapshots.proc_vmallocinfo import parse_vmallocinfo
-from snapshots.proc_zoneinfo import parse_zoneinfo
-from snapshots.real_machine import machine_mapping
-from snapshots.replay import replay_path
+from snapshots.proc.boot_memory import parse_boot_memory
+from snapshots.proc.buddyinfo import parse_buddyinfo
+from snapshots.proc.iomem import parse_iomem
+from snapshots.proc.kallsyms import parse_kallsyms_rows
+from snapshots.proc.meminfo import parse_meminfo
+from snapshots.proc.modules import parse_modules
+from snapshots.proc.pagetypeinfo import parse_pagetypeinfo
+from snapshots.proc.percpu_stats import parse_percpu_stats
+from snapshots.proc.vmallocinfo import parse_vmallocinfo
+from snapshots.proc.zoneinfo import parse_zoneinfo
 from snapshots.timeline import Timeline
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,9 @@ import pytest
 
 from kernel_sim.boot import boot
 from kernel_sim.errors import ConfigError, KernelSimError
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.errors import RecordingError
+from snapshots.journal import Journal
 from snapshots.recording import (
     Origin,
     RecordingSink,
@@ -23,10 +25,10 @@ from snapshots.recording import (
     open_recording,
     save_timeline,
 )
-from snapshots.recording_file import RecordingWriter
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.verify import verify_recording
+from tests.snapshots.acted_tree import Worker
 from tests.snapshots.conftest import (
     BUSY,
     Pieces,
@@ -116,6 +118,26 @@ def test_a_killed_writer_leaves_all_closed_segments(tmp_path: Path) -> None:
             assert state_digest(opened.timeline.machine) == state_digest(timeline.machine)
         opened.reader.close()
         writer.close()
+
+
+def test_who_asks_for_a_branch_with_a_tail_stays_where_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "run.kms"
+    worker, journal = Worker(CONFIG, 3), Journal.begin(path)
+    for _ in range(9):
+        worker.give(64, 0xCC0)
+    worker.timeline.seek(5)
+    for _ in range(2):
+        worker.give(128, 0xCC0)  # on a branch; the second time it stands in a tail
+        worker.advance(NO_LIMIT)
+        journal.note(worker.tree, Origin(), {}, worker.place())
+    opened = open_recording(path)
+    opened.timeline.seek(7)
+    digest = state_digest(opened.timeline.machine)
+    assert opened.tree.branches[1].timeline.end_step == worker.timeline.end_step
+    assert not opened.timeline.is_stale and opened.timeline.step == 7
+    assert state_digest(opened.timeline.machine) == digest
+    opened.reader.close()
+    journal.remove()
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path, saved: Path) -> None:

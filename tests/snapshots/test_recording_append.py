@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from snapshots.bookmarks import Bookmark
+from snapshots.container.record_places import drained
+from snapshots.container.recording_file import RecordingReader, RecordingWriter
 from snapshots.errors import RecordingError
 from snapshots.journal import Journal
 from snapshots.origin import Origin
-from snapshots.recording import open_recording, save_tree
+from snapshots.recording import open_recording, save_timeline, save_tree
 from snapshots.recording_append import append_tree, appending_tree
-from snapshots.recording_file import RecordingReader, RecordingWriter
 from snapshots.verify import verify_recording
 from tests.snapshots.acted_tree import Truth, Worker, is_prefix, truth_of
-from tests.snapshots.conftest import short_segments, small_config
+from tests.snapshots.conftest import recorded, short_segments, small_config
 
 FIXTURES = Path(__file__).parents[1] / "recordings"
 CONFIG = small_config(cpus=2)
@@ -246,3 +248,39 @@ def test_branches_of_one_file_share_their_parts(tmp_path: Path) -> None:
                 assert entry.key["h"] not in seen and entry.key["o"] in seen
             if entry.kind in ("Blob", "Patch"):
                 seen[entry.key["hash" if entry.kind == "Blob" else "h"]] = None
+
+
+@pytest.mark.parametrize("is_branch", [False, True])
+def test_what_another_session_has_saved_meanwhile_is_not_taken_back(
+    tmp_path: Path, is_branch: bool
+) -> None:
+    path = tmp_path / "run.kms"
+    timeline = recorded(CONFIG, [("alloc", 0, 64, 8, 0xCC0)])
+    save_timeline(path, timeline, ORIGIN)
+    first, second = open_recording(path), open_recording(path)
+    for opened, size_bytes in ((first, 64), (second, 4096)):
+        timeline = opened.timeline
+        timeline.seek(timeline.end_step - is_branch)
+        if is_branch:
+            timeline = opened.tree.fork().timeline
+        timeline.give("pcpu_alloc", 0, (size_bytes, 8, False, 0xCC0, "here"))
+        timeline.advance(1 << 62)
+    append_tree(path, first.tree, ORIGIN)
+    before = path.read_bytes()
+    with pytest.raises(RecordingError, match="not the one of this session; the file is as it was"):
+        append_tree(path, second.tree, ORIGIN)
+    assert path.read_bytes() == before
+    assert truth_in(path) == truth_of(first.tree)
+
+
+def test_a_file_that_is_longer_than_it_was_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "run.kms"
+    worker = saved(path, 4)
+    known_bytes = path.stat().st_size
+    ours = {"ours": Bookmark("ours", 0, 0)}
+    append_tree(path, worker.tree, ORIGIN, {"theirs": Bookmark("theirs", 0, 0)})
+    before = path.read_bytes()
+    with pytest.raises(RecordingError, match="somebody else has saved to this file"):
+        drained(appending_tree(path, worker.tree, ORIGIN, ours, known_bytes))
+    assert path.read_bytes() == before
+    drained(appending_tree(path, worker.tree, ORIGIN, ours, len(before)))

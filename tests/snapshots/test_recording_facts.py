@@ -8,10 +8,10 @@ import pytest
 
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import BranchTree
+from snapshots.container.recording_file import RecordingReader
 from snapshots.errors import RecordingError
 from snapshots.recording import Origin, save_timeline, save_tree
 from snapshots.recording_facts import Facts, recording_facts
-from snapshots.recording_file import RecordingReader
 from snapshots.timeline import Timeline
 from tests.snapshots.conftest import BUSY, recorded, short_segments, small_config
 

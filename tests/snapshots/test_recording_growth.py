@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+from snapshots.container.record_places import drained
+from snapshots.container.recording_file import RecordingReader, RecordingWriter
 from snapshots.keyframes import KeyframeEncoder
 from snapshots.origin import Origin
-from snapshots.record_places import drained
-from snapshots.recording import about_branch, open_recording, save_tree
+from snapshots.recording import about_branch, header_of, open_recording, save_tree
 from snapshots.recording_append import append_tree
-from snapshots.recording_file import RecordingReader, RecordingWriter
 from snapshots.recording_growth import Held, TreeGrowth, held_by
 from snapshots.recording_sink import NEW, RecordingSink
-from snapshots.timeline import NO_LIMIT
+from snapshots.timeline import NO_LIMIT, InputRefused
 from tests.snapshots.acted_tree import Worker, truth_of
 from tests.snapshots.conftest import short_segments, small_config
 
@@ -159,3 +162,28 @@ def test_a_branch_that_was_only_begun_is_passed_over_and_its_number_used_again(
         again = open_recording(path)
         assert again.warnings == []
         assert truth_of(again.tree) == truth_of(opened.tree)
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_who_acts_between_two_slices_spoils_nothing(
+    tmp_path: Path, seed: int, is_whole: bool
+) -> None:
+    path = tmp_path / "run.kms"
+    with short_segments(2):
+        worker = Worker(CONFIG, seed)
+        for _ in range(12):
+            worker.act()
+        growth = TreeGrowth(RecordingWriter.create(path, header_of(CONFIG)))
+        nr_left = 40
+        for write in (growth.finish if is_whole else growth.grow, growth.grow, growth.grow):
+            for _ in write(worker.tree, Origin(), worker.bookmarks):
+                for _ in range(min(nr_left, 2)):
+                    with suppress(InputRefused):
+                        worker.act()
+                    nr_left -= 1
+            open_recording(path).reader.close()
+        growth.writer.leave()
+        opened = open_recording(path)
+        assert truth_of(opened.tree) == truth_of(worker.tree)
+        opened.reader.close()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snapshots.container.recording_file import RecordEntry, RecordingReader
 from snapshots.errors import RecordingError
-from snapshots.recording_file import RecordEntry, RecordingReader
 from snapshots.recording_heads import (
     BranchRecords,
     end_of,
@@ -138,7 +138,7 @@ def test_of_two_records_of_one_number_the_later_one_counts() -> None:
 
 
 def test_records_of_no_branch_are_refused(tmp_path: Path) -> None:
-    from snapshots.records import encode_header, encode_record
+    from snapshots.container.records import encode_header, encode_record
 
     for key in ({}, {"b": -1}, {"b": "0"}, {"b": True}, {"b": None}):
         data = encode_header({}) + encode_record("Segment", b"", key=key)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kernel_sim.boot import boot
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.recording import Origin, header_of, open_recording, save_timeline
-from snapshots.recording_file import RecordingWriter
 from snapshots.recording_sink import RecordingSink, write_run
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline

@@ -7,11 +7,11 @@ from typing import cast
 
 import pytest
 
-from snapshots.blobs import BlobHash
 from snapshots.branches import BranchTree
+from snapshots.container.blobs import BlobHash
+from snapshots.container.recording_file import RecordingReader
 from snapshots.errors import RecordingError
 from snapshots.recording import Origin, open_recording, save_tree
-from snapshots.recording_file import RecordingReader
 from snapshots.recording_source import FileParts, FileSource
 from snapshots.state_codec import digest_of, state_digest
 from snapshots.timeline import NO_LIMIT

@@ -9,8 +9,8 @@ import pytest
 from kernel_sim.boot import boot
 from kernel_sim.errors import KernelSimError
 from snapshots import recording_tail
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.recording import Origin, header_of, open_recording
-from snapshots.recording_file import RecordingWriter
 from snapshots.recording_sink import RecordingSink
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline

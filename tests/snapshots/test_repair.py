@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import BranchTree
+from snapshots.container.recording_file import RecordEntry, RecordingReader
 from snapshots.errors import RecordingError
 from snapshots.recording import Origin, open_recording, save_timeline, save_tree
-from snapshots.recording_file import RecordEntry, RecordingReader
 from snapshots.repair import Repaired, repair_recording
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline

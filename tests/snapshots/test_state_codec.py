@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kernel_sim.boot import boot
 from kernel_sim.machine_state import dump_parts
-from snapshots.blobs import blob_hash
+from snapshots.container.blobs import blob_hash
 from snapshots.errors import RecordingError
 from snapshots.state_codec import PartHashes, decode_part, digest_of, encode_part, state_digest
 from snapshots.timeline import NO_LIMIT

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from snapshots.container.recording_file import RecordingReader, RecordingWriter
+from snapshots.container.records import encode_record, frame_record
 from snapshots.errors import RecordingError
 from snapshots.recording import Origin, save_timeline
-from snapshots.recording_file import RecordingReader, RecordingWriter
-from snapshots.records import encode_record, frame_record
 from snapshots.verify_records import check_records, torn_text
 from tests.snapshots.conftest import BUSY, recorded, short_segments, small_config
 

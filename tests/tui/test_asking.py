@@ -70,3 +70,19 @@ async def test_a_file_that_cannot_be_written_is_said_not_thrown(
         await type_in(pilot, "s", str(tmp_path / "no" / "such" / "run.kms"))
         assert isinstance(app.screen, PromptScreen)
         assert app.screen.query_one("#prompt-hint").has_class("-error")
+
+
+async def test_a_file_that_is_there_is_replaced_only_by_force(
+    recorded: Session, tmp_path: Path, screen: Hand, type_in: Hand
+) -> None:
+    mine = tmp_path / "mine.kms"
+    mine.write_text("mine")
+    async with screen(recorded, at=1000) as (app, pilot):
+        await type_in(pilot, "s", str(mine))
+        assert isinstance(app.screen, PromptScreen)
+        assert mine.read_text() == "mine"
+        assert "force" in str(app.screen.query_one("#prompt-hint").render())
+        await pilot.press("escape")
+        await type_in(pilot, "s", f"{mine} force")
+        assert app.status.text == f"saved to {mine}"
+    assert open_recording(mine).timeline.end_step == recorded.end_step

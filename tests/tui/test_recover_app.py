@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.widgets import DataTable
 
 from snapshots.journal import Place
 from snapshots.journal_folder import DeadSession
@@ -58,3 +60,14 @@ def test_the_offer(snap_compare: Callable[..., bool], size: tuple[int, int], mon
     monkeypatch.setattr("tui.recover_app.time.localtime", time.gmtime)
     app = RecoverApp([dead(0), dead(1, unsaved=False)], lambda row: None)
     assert snap_compare(app, terminal_size=size)
+
+
+async def test_what_would_be_lost_is_counted_and_the_keys_stand_on_one_line() -> None:
+    row = dead(0)
+    assert row.place is not None
+    one = replace(row, place=replace(row.place, nr_unsaved=1))
+    app = RecoverApp([one], lambda row: None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert app.query_one("#recover-table", DataTable).get_row_at(0)[-1] == "1 input"
+        assert app.query_one("#recover-hint").size.height == 1

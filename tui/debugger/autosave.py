@@ -15,10 +15,10 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
+from snapshots.container.record_places import drained
 from snapshots.errors import InputError, RecordingError
 from snapshots.journal import Journal, Place
 from snapshots.journal_folder import DeadSession, JournalFolder
-from snapshots.record_places import drained
 from snapshots.unsaved import SavedState
 from tui.debugger.session import Session
 from tui.debugger.table import count
@@ -55,6 +55,7 @@ class Autosave:
         self.problem = ""  # why it has stopped
         self.to_say: list[str] = []
         self._is_noting = False
+        self._must_note = False  # something was done since the noting began
 
     @property
     def is_unsaved(self) -> bool:
@@ -73,16 +74,20 @@ class Autosave:
         return Place(
             session.tree.current_number, session.step, session.end_step, self.nr_unsaved,
             self.is_unsaved, self.source, self.machine, session.name, self.began_s,
+            session.known_bytes or 0,
         )  # fmt: skip
 
     async def note(self) -> None:
         """Write down what is new, giving way between slices; see take_said() for what went wrong."""
+        self._must_note = True
         if self._is_noting or self.problem:
-            return
+            return  # whoever is at it looks once more
         self._is_noting = True
         try:
-            for _ in self._noting():
-                await asyncio.sleep(0)
+            while self._must_note:
+                self._must_note = False
+                for _ in self._noting():
+                    await asyncio.sleep(0)
         except Exception as problem:  # a defect of autosave, too, must not cost the session
             self._stop(problem)
         finally:
@@ -188,6 +193,7 @@ def _reopened(row: DeadSession, journal: Journal) -> tuple[Session, list[str]]:
         session = Session(recording.tree, recording.origin, name=place.name or row.path.name)
         session.bookmarks, said = recording.bookmarks, recording.warnings
         session.path = source if source is not None and _is_recording(source) else None
+        session.saved_bytes = place.source_bytes or None
     elif source is None:
         raise InputError(f"{row.path}: tells no file that was opened: nothing to show")
     else:
@@ -195,6 +201,7 @@ def _reopened(row: DeadSession, journal: Journal) -> tuple[Session, list[str]]:
         opened = open_any(source, machine)
         session = Session(opened.tree, opened.origin, name=opened.name)
         session.bookmarks, session.path, said = opened.bookmarks, opened.path, opened.lines
+        session.recording = opened.recording
     if place.branch in session.tree.branches:
         branch = session.tree.branches[place.branch]
         branch.timeline.seek(place.step)

@@ -20,7 +20,7 @@ from kernel_sim.events import EVENT_NAMES, EventAt
 from kernel_sim.machine import Machine
 from snapshots.bookmarks import BOOKMARKS_MAX, NAME, NAME_EXPECTED, NOTE_CHARS_MAX, Bookmark
 from snapshots.branches import Branch, BranchTree
-from snapshots.record_places import drained
+from snapshots.container.record_places import drained
 from snapshots.recording import OpenRecording, Origin, save_tree
 from snapshots.recording_append import appending_tree
 from snapshots.segment import Mark
@@ -52,6 +52,7 @@ class Session:
         "origin",
         "path",
         "recording",
+        "saved_bytes",
         "tree",
         "watches",
     )
@@ -68,6 +69,7 @@ class Session:
         self.births = Births()
         self.watches = Watches()
         self.recording: OpenRecording | None = None  # that of path, if it can be followed
+        self.saved_bytes: int | None = None  # length of the file of path as it was saved here last
         self.autosave: Autosave | None = None  # set by who wants the session written down
 
     @classmethod
@@ -288,7 +290,7 @@ class Session:
     async def run(self, steps: int = NO_LIMIT) -> int:
         """Let all CPUs run until nothing is left to do, or for so many steps; returns the step."""
         goal = min(self.step + steps, NO_LIMIT)
-        while self.step < goal and self.timeline.advance(min(self.step + 2000, goal)):
+        while self.step < goal and self.timeline.advance_a_while(goal):
             await asyncio.sleep(0)
         return self.step
 
@@ -361,7 +363,7 @@ class Session:
             self.forget_bookmark(name)
         mark = Bookmark(name, self.tree.current_number, self.step, note)
         self.bookmarks[name] = mark
-        self.timeline.moments.pin(self.step)
+        self.timeline.pin()
         return mark
 
     def forget_bookmark(self, name: str) -> None:
@@ -397,13 +399,27 @@ class Session:
         if target is None:
             raise CommandError("save: this session came from no recording: give a FILE.kms")
         if not whole and self.path is not None and _is_same_file(target, self.path):
-            yield from appending_tree(target, self.tree, self.origin, self.bookmarks)
+            known_bytes = self.known_bytes
+            added_bytes = yield from appending_tree(
+                target, self.tree, self.origin, self.bookmarks, known_bytes
+            )
+            if added_bytes:
+                self.saved_bytes = target.stat().st_size
         else:
             save_tree(target, self.tree, self.origin, self.bookmarks, overwrite=overwrite)
             self.path = self.path or target
+            if _is_same_file(target, self.path):
+                self.saved_bytes = target.stat().st_size
         if self.autosave is not None:
             self.autosave.was_saved()
         return target
+
+    @property
+    def known_bytes(self) -> int | None:
+        """How far this session knows its file, as it was saved or else opened; None if nobody knows."""
+        if self.saved_bytes is not None or self.recording is None:
+            return self.saved_bytes
+        return self.recording.reader.end_bytes
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

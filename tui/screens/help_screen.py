@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,6 +15,8 @@ from textual.widgets import Static
 from tui.keys import help_groups
 
 KEY_WIDTH = 13
+PAGE_WIDTH, PAGE_PERCENT = 84, 96  # at most, of the screen, as in kmemscope.tcss
+FRAME_WIDTH = 8  # border, padding and scroll bar
 
 
 class HelpScreen(ModalScreen[None]):
@@ -48,10 +51,17 @@ class HelpScreen(ModalScreen[None]):
             text.append(f"{group}\n", style=f"bold {variables['primary']}")
             for shown, what in keys:
                 text.append(f"  {shown:<{KEY_WIDTH}}", style=accent)
-                text.append(f"{what}\n")
+                text.append(f"{self._hanging(what)}\n")
             text.append("\n")
         text.append("Small letters go forward, the same letter large goes back.", style=dim)
         return text
+
+    def _hanging(self, what: str) -> str:
+        """Return what a key does, its lines below the first one, not below the key."""
+        page = min(self.app.size.width * PAGE_PERCENT // 100, PAGE_WIDTH)
+        indent = " " * (2 + KEY_WIDTH)
+        lines = wrap(what, max(page - FRAME_WIDTH - len(indent), KEY_WIDTH))
+        return f"\n{indent}".join(lines)
 
     def action_leave(self) -> None:
         """Close the help."""

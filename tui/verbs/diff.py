@@ -83,7 +83,7 @@ def _names(one: Session, other: Session) -> tuple[str, str]:
 
 
 def _tell_parting(one: Session, other: Session, as_json: bool) -> None:
-    from snapshots.parting import parting
+    from snapshots.diff.parting import parting
     from tui.debugger.render import printable, table_text
     from tui.debugger.views.diff import diff_view
     from tui.debugger.views.parting import parting_json, parting_lines
@@ -105,8 +105,8 @@ def _tell_parting(one: Session, other: Session, as_json: bool) -> None:
 def _tell_moments(
     sessions: tuple[Session, Session], places: tuple[str, str], as_json: bool
 ) -> None:
-    from snapshots.diff_rows import DiffRow
-    from snapshots.state_diff import in_order
+    from snapshots.diff.rows import DiffRow
+    from snapshots.diff.state_diff import in_order
     from tui.debugger.commands.comparing import moment_slices
     from tui.debugger.output import Output
     from tui.debugger.render import output_json, output_text

@@ -47,8 +47,8 @@ def export(
     machine: MachineOption = None,
 ) -> None:
     """Write a run as an ftrace log, as a trace for Perfetto, or as JSON lines."""
+    from snapshots.export.whole_text import write_whole_text
     from snapshots.opening import open_any, read_machine_toml
-    from snapshots.whole_text import write_whole_text
 
     writer = _writer(ftrace, perfetto, as_json)
     if output is not None:
@@ -70,14 +70,14 @@ def _writer(ftrace: bool, perfetto: bool, as_json: bool) -> Writer:
     if ftrace + perfetto + as_json != 1:
         raise typer.BadParameter("give one of --ftrace, --perfetto and --json")
     if ftrace:
-        from snapshots.ftrace_export import ftrace_lines
+        from snapshots.export.ftrace_export import ftrace_lines
 
         return ftrace_lines
     if perfetto:
-        from snapshots.perfetto_export import perfetto_pieces
+        from snapshots.export.perfetto_export import perfetto_pieces
 
         return perfetto_pieces
-    from snapshots.json_export import json_lines
+    from snapshots.export.json_export import json_lines
 
     return json_lines
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_sim.errors import ConfigError
+from kernel_sim.errors import ConfigError, KernelSimError
 from tui.verbs.door import GOOD, NAME, JsonOption
 
 if TYPE_CHECKING:
@@ -100,8 +100,11 @@ def autosaved(
     autosave = session.autosave or attach(session, source, machine)
     try:
         yield
-    except BaseException:
-        autosave.leave()
+    except BaseException as problem:
+        if isinstance(problem, KernelSimError) and not (keep_unsaved and autosave.is_unsaved):
+            autosave.end(keep_unsaved=False)  # told in words, as a wrong line of a script: no death
+        else:
+            autosave.leave()
         raise
     said = autosave.end(keep_unsaved=keep_unsaved)
     for line in [*autosave.take_said(), *([said] if said else [])]:

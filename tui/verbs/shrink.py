@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel_sim.machine import Machine
-    from snapshots.failure import Condition
-    from snapshots.shrink import Shrinker, Shrunk
     from snapshots.timeline import Timeline
+    from snapshots.what_if.failure import Condition
+    from snapshots.what_if.shrink import Shrinker, Shrunk
 
 RUNS = 2000
 SECONDS_BETWEEN_LINES = 1.0
@@ -48,10 +48,10 @@ def shrink(
     as_json: JsonOption = False,
 ) -> None:
     """Find a shorter list of inputs that still fails, and save it as a recording."""
-    from snapshots.failure import Outcome, parse_condition
-    from snapshots.program import finished
-    from snapshots.retrace import program_of
-    from snapshots.shrink import Budget, Shrinker
+    from snapshots.what_if.failure import Outcome, parse_condition
+    from snapshots.what_if.program import finished
+    from snapshots.what_if.retrace import program_of
+    from snapshots.what_if.shrink import Budget, Shrinker
 
     check_output(output, [file])
     if output.exists() and not output.is_file():
@@ -118,9 +118,9 @@ def _save(
     how: tuple[float, bool],
 ) -> None:  # fmt: skip
     """Record what was found, make sure that it fails as well, and print it."""
-    from snapshots.failure import Outcome
     from snapshots.recording import Origin, save_timeline
-    from snapshots.shrink import timeline_of
+    from snapshots.what_if.failure import Outcome
+    from snapshots.what_if.shrink import timeline_of
     from tui.debugger.render import printable
 
     best = shrinker.best

@@ -20,6 +20,7 @@ from snapshots import timeline as timeline_module
 from snapshots.errors import RecordingError
 from tui.debugger.autosave import Autosave, attach, offers, reopen, state_folder
 from tui.debugger.console import answer_now, execute
+from tui.debugger.errors import CommandError
 from tui.debugger.output import Output
 from tui.debugger.session import Session
 from tui.verbs.door import open_session
@@ -118,6 +119,27 @@ def test_a_looker_whose_file_is_gone_is_told(tmp_path: Path) -> None:
     assert len(offers()) == 1
 
 
+def test_a_dead_session_does_not_take_back_what_was_saved_to_its_file_since(tmp_path: Path) -> None:
+    path = tmp_path / "run.kms"
+    shutil.copy(DEMO, path)
+    dies = open_session(path)
+    attach(dies, path)
+    carry_out(dies, "bookmark mine", "save", "bookmark mine_too")
+    assert dies.autosave is not None
+    dies.autosave.leave()
+    session = reopen(offers()[0])
+    carry_out(session, "save")
+    session.autosave.leave()  # type: ignore[union-attr]
+    other = open_session(path)
+    carry_out(other, "bookmark theirs", "save")
+    session = reopen(offers()[0])
+    carry_out(session, "bookmark again")
+    with pytest.raises(CommandError, match="somebody else has saved to this file"):
+        carry_out(session, "save")
+    session.autosave.leave()  # type: ignore[union-attr]
+    assert set(open_session(path).bookmarks) >= {"mine", "mine_too", "theirs"}
+
+
 def test_a_dead_session_is_reopened_once(session: Session) -> None:
     autosave = attach(session)
     carry_out(session, *WORK)
@@ -214,6 +236,32 @@ def test_a_command_that_fails_is_noted_too(session: Session) -> None:
         carry_out(session, "nonsense")
     autosave.leave()
     assert reopen(offers()[0]).timeline.nr_inputs == 2
+
+
+def test_what_is_done_while_a_note_is_under_way_is_noted_too(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autosave = attach(session)
+    noting = autosave._noting
+
+    def with_a_slice_behind() -> Iterator[None]:
+        yield from noting()
+        yield  # as for a branch that is written behind the one on which somebody acts
+
+    monkeypatch.setattr(autosave, "_noting", with_a_slice_behind)
+
+    async def act() -> None:
+        session.give(0, "pcpu_alloc", 64, 8, False, 0xCC0, "here")
+        work = asyncio.create_task(autosave.note())
+        while autosave.journal is None or autosave.journal.place is None:
+            await asyncio.sleep(0)
+        session.give(0, "pcpu_alloc", 64, 8, False, 0xCC0, "here")
+        await autosave.note()
+        await work
+
+    asyncio.run(act())
+    autosave.leave()
+    assert reopen(offers()[0]).timeline.nr_inputs == session.timeline.nr_inputs == 2
 
 
 def test_no_slice_of_taking_up_a_recording_is_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from kernel_sim.errors import KernelFault
+from snapshots.errors import RecordingError
 from snapshots.recording import open_recording
 from snapshots.state_codec import state_digest
 from snapshots.timeline import Timeline
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
+from tui.verbs.door import open_session
 
 GFP_KERNEL, GFP_ATOMIC = 0xCC0, 0xA20
 NO_LIMIT = 1 << 62
@@ -210,6 +212,26 @@ async def test_a_saved_run_keeps_its_branches(busy: Session, tmp_path: Path) -> 
     kept = [ends(open_recording(path, branch).timeline) for branch in range(3)]
     assert kept == [ends(branch.timeline) for branch in busy.tree.branches.values()]
     assert len(dict(kept)) == 3
+
+
+def test_of_two_sessions_on_one_file_the_later_one_does_not_take_back_the_earlier_ones_names(
+    busy: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.kms"
+    busy.save(str(path))
+    first, second = open_session(path), open_session(path)
+    first.bookmark("theirs")
+    first.save()
+    first.bookmark("theirs_too")
+    first.save()  # its own saving is no stranger's
+    second.bookmark("ours")
+    with pytest.raises(RecordingError, match="somebody else has saved to this file"):
+        second.save()
+    assert set(open_session(path).bookmarks) == {"theirs", "theirs_too"}
+    second.save(whole=True)
+    second.forget_bookmark("ours")
+    second.save()
+    assert open_session(path).bookmarks == {}
 
 
 def test_calls_that_wait_at_the_newest_step_can_be_taken_further(session: Session, tell) -> None:

@@ -18,3 +18,15 @@ async def test_help_lists_the_keys_that_work_in_the_pane(recorded: Session, scre
         await pilot.press("escape", "2", "question_mark")
         await pilot.pause()
         assert "hjkl" not in str(app.screen.query_one("#help-text").render())
+
+
+async def test_long_lines_of_the_help_hang_below_their_beginning(
+    recorded: Session, screen: Hand
+) -> None:
+    async with screen(recorded, at=0, size=(80, 24)) as (_, pilot):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        text = pilot.app.screen.query_one("#help-text")
+        lines = str(text.render()).splitlines()
+        assert max(map(len, lines[lines.index("Move in time") :])) <= text.size.width
+        assert " " * 15 + "began" in lines

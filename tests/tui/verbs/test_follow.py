@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from snapshots.container.record_places import drained
+from snapshots.container.recording_file import RecordingWriter
 from snapshots.origin import Origin
-from snapshots.record_places import drained
 from snapshots.recording import open_recording
-from snapshots.recording_file import RecordingWriter
 from snapshots.recording_growth import TreeGrowth, held_by
 from snapshots.timeline import NO_LIMIT
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from snapshots.container.recording_file import RecordingReader
 from snapshots.recording import Origin, save_timeline
-from snapshots.recording_file import RecordingReader
 from tests.snapshots.conftest import BUSY, recorded, short_segments, small_config
 from tui.cli import app
 from tui.verbs.recordings import count

@@ -119,3 +119,11 @@ def test_a_console_that_is_killed_is_offered() -> None:
         child.send_signal(signal.SIGKILL)
     (row,) = offers()
     assert row.place is not None and row.place.nr_unsaved == 2
+
+
+@pytest.mark.parametrize("lines", ["nonsense\n", "alloc 0 64\nnonsense\n"])
+def test_a_script_with_a_wrong_line_is_no_session_that_died(lines: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.txt"
+    script.write_text(lines)
+    assert kmemscope("script", script, MACHINE).exit_code == 2
+    assert offers() == []

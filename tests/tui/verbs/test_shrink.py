@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from kernel_sim.config import MachineConfig
 from snapshots.recording import open_recording
-from snapshots.shrink import Shrinker
 from snapshots.verify import verify_recording
+from snapshots.what_if.shrink import Shrinker
 from tui.debugger.console import execute
 from tui.debugger.session import Session
 from tui.verbs import shrink as verb

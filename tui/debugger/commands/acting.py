@@ -10,6 +10,7 @@ from __future__ import annotations
 from kernel_sim.call import Arg
 from kernel_sim.errors import KernelFault
 from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL
+from snapshots.branches import Branch
 from tui.debugger.commands.outcomes import access_cost, tlb_counters, why_no_memory
 from tui.debugger.commands.registry import (
     NUMBER,
@@ -44,25 +45,31 @@ async def act(seat: Seat, cpu: int, do: str, *args: Arg, later: bool = False) ->
             "the machine has stopped at a fault (see fault): go back before the call that did it,"
             f" to step {session.fault_begin_step()}, and act there"
         )
-    remarks = _branch_remark(session)
+    before, step = session.tree.current, session.step
     if later:
         session.give(cpu, do, *args)
+        remarks = _branch_remark(session, before, step)
         return where(session, *remarks, f"{do} waits on cpu {cpu}; step or run lets it go on")
     try:
         return await session.call(cpu, do, *args)
     except KernelFault:
-        return where(session, *remarks)
+        return where(session, *_branch_remark(session, before, step))
+    finally:
+        seat.remarks = _branch_remark(session, before, step)
 
 
-def _branch_remark(session: Session) -> tuple[str, ...]:
-    if session.step >= session.end_step:
+def _branch_remark(session: Session, before: Branch, step: int) -> tuple[str, ...]:
+    """Say that acting in the past began a branch, if it did."""
+    branch = session.tree.current
+    if branch is before:
         return ()
-    return (f"a branch begins at step {session.step}; what came after is kept",)
+    return (f"branch {branch.name} begins at step {step}; {before.name} keeps what came after",)
 
 
 def told(seat: Seat, text: str, *remarks: str) -> Output:
     """Return an answer in words: what came of a call, then what else is to say."""
     session = seat.session
+    remarks = (*remarks, *seat.remarks)
     lines = (text, *remarks, f"step {session.here}")
     return Output(lines, where(session, text, *remarks).table)
 
@@ -132,7 +139,7 @@ async def run(seat: Seat, count: int | None = None) -> Output:
 async def kworker(seat: Seat, cpu: int) -> Output:
     """Let the kworker of a CPU do the balance work, asked for or not."""
     result = await act(seat, cpu, "kworker")
-    return result if isinstance(result, Output) else where(seat.session)
+    return result if isinstance(result, Output) else where(seat.session, *seat.remarks)
 
 
 async def fail_pages(seat: Seat, after: Value) -> Output:
@@ -155,13 +162,14 @@ async def park(seat: Seat, cpu: int, nr_lock_waits: int = 1) -> Output:
     await seat.session.run(1)
     call = seat.session.machine.cpus[cpu].current
     parked = call is not None and call.parked
-    return where(seat.session, *(() if parked else (f"nothing on cpu {cpu} came to a lock",)))
+    missed = () if parked else (f"nothing on cpu {cpu} came to a lock",)
+    return where(seat.session, *seat.remarks, *missed)
 
 
 async def unpark(seat: Seat, cpu: int) -> Output:
     """Let a parked call go on."""
     result = await act(seat, cpu, "unpark")
-    return result if isinstance(result, Output) else where(seat.session)
+    return result if isinstance(result, Output) else where(seat.session, *seat.remarks)
 
 
 def _first_cpu(seat: Seat) -> int:

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from snapshots.diff_rows import DiffRow
-from snapshots.parting import PartingSearch, read_rows
-from snapshots.state_diff import in_order
+from snapshots.diff.parting import PartingSearch, read_rows
+from snapshots.diff.rows import DiffRow
+from snapshots.diff.state_diff import in_order
 from snapshots.timeline import Timeline
 from tui.debugger.commands.branching import BRANCH
 from tui.debugger.commands.registry import POSITION, Argument, Command, Seat

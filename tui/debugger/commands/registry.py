@@ -23,6 +23,14 @@ from tui.debugger.output import Output
 from tui.debugger.session import Progress, Session
 
 Value: TypeAlias = int | str
+FAMILIAR = {  # words of gdb and its kin that mean something else here, or nothing
+    "break": "until EVENT|EXPR, or watch EXPR and continue",
+    "info": "where, chunks, cpus, stack, watch, bookmark, branches …; help lists them all",
+    "list": "events, inputs or stack",
+    "display": "print EXPR, or watch EXPR and continue",
+    "checkpoint": "bookmark NAME [NOTE…]",
+    "undo": "back, or reverse-continue; history itself is read-only",
+}
 TEXT_ONLY, TABLE_ONLY, BOTH = "text", "table", "both"
 
 
@@ -30,13 +38,15 @@ TEXT_ONLY, TABLE_ONLY, BOTH = "text", "table", "both"
 class Seat:
     """Who gives a command: a session, and where to tell of progress on long moves.
 
-    wants: what of a long answer is made at all. rows_max: how many rows of it a screen can use.
+    wants: what of a long answer is made at all. rows_max: how many rows of it a screen can use. remarks:
+    what is to be said besides the answer, such as that a branch began.
     """
 
     session: Session
     progress: Progress | None = None
     wants: str = BOTH
     rows_max: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 Carry: TypeAlias = Callable[..., Awaitable[Output]]
@@ -113,6 +123,8 @@ def find_command(registry: Mapping[str, Command], word: str) -> Command:
     command = registry.get(word)
     if command is not None:
         return command
+    if word in FAMILIAR:
+        raise CommandError(f"there is no command {word!r}; here it is: {FAMILIAR[word]}")
     near = [name for name in registry if word and name.startswith(word)]
     near += difflib.get_close_matches(word, registry, n=1, cutoff=0.5)
     if not near:

@@ -197,9 +197,10 @@ async def show_where(seat: Seat) -> Output:
 
 
 COMMANDS = (
-    Command("step", ("s",), GROUP, (COUNT, BOUND), "take N steps, or one", step),
+    Command("step", ("s", "si", "stepi"), GROUP, (COUNT, BOUND), "take N steps, or one", step),
     Command(
-        "back", ("b", "reverse-step", "rs"), GROUP, (COUNT, BOUND), "go back N steps, or one", back
+        "back", ("b", "reverse-step", "rs", "reverse-stepi", "rsi"), GROUP, (COUNT, BOUND),
+        "go back N steps, or one", back,
     ),
     Command("next", ("n",), GROUP, (BOUND,), "to the end of this call, or of the next", next_call),
     Command("prev", ("pc",), GROUP, (BOUND,), "to the beginning of the call before", previous_call),

@@ -17,8 +17,8 @@ from kernel_sim.call import Arg
 from kernel_sim.config import MachineConfig
 from kernel_sim.errors import ConfigError
 from kernel_sim.inputs import Input
-from kernel_sim.mm.gfp import gfp_from_text
-from snapshots.edit import (
+from kernel_sim.mm.gfp import gfp_from_text, gfp_to_text
+from snapshots.what_if.edit import (
     OF_AN_INPUT,
     Alter,
     Configure,
@@ -30,7 +30,7 @@ from snapshots.edit import (
     argument_names,
     edited,
 )
-from snapshots.program import Left, Row
+from snapshots.what_if.program import Left, Row
 from tui.debugger.addresses import parse_number
 from tui.debugger.commands.registry import NUMBER, TEXT, Argument, Command, Kind, Seat, Value
 from tui.debugger.commands.stepping import where
@@ -43,6 +43,7 @@ from tui.debugger.table import DEC, Cell, Column, Table, count
 GROUP = "what if"
 RAW = "raw"
 STEP = "step="
+GFP = "gfp"
 LINES_TOLD = 12
 TRUE_WORDS, FALSE_WORDS = ("yes", "true", "1"), ("no", "false", "0")
 COLUMNS = (
@@ -127,7 +128,9 @@ def _note(edits: Iterable[Edit]) -> str:
             to = f"{STEP}{edit.step}" if edit.before is None else str(edit.before)
             said.append(f"move {edit.number} {to}")
         elif isinstance(edit, Alter):
-            said.append(f"alter {edit.number} {edit.what}={argument_text(edit.value)}")
+            is_gfp = edit.what == GFP and isinstance(edit.value, int)
+            value = gfp_to_text(edit.value) if is_gfp else argument_text(edit.value)
+            said.append(f"alter {edit.number} {edit.what}={value}")
         else:
             said.append(f"what-if {edit.key}={edit.value}")
     return "; ".join(said)
@@ -196,7 +199,7 @@ def _argument(session: Session, given: Input, number: int, name: str, text: str)
     if isinstance(old, bytes):
         raise CommandError(f"{name} is a file of {len(old)} bytes: it cannot be typed")
     names = argument_names(session.machine, given.do)
-    if names[place : place + 1] == ("gfp",) and _number(text) is None:
+    if names[place : place + 1] == (GFP,) and _number(text) is None:
         try:
             return gfp_from_text(text)
         except ConfigError as problem:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapshots.diff_rows import DiffRow
-from snapshots.state_diff import summary_of
+from snapshots.diff.rows import DiffRow
+from snapshots.diff.state_diff import summary_of
 from tui.debugger.table import Column, Table, count
 
 COLUMNS = (

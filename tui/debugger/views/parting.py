@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from kernel_sim.events import EVENT_NAMES, EventAt
 from kernel_sim.inputs import Input
-from snapshots.parting import Parting
-from snapshots.state_diff import summary_of
+from snapshots.diff.parting import Parting
+from snapshots.diff.state_diff import summary_of
 from tui.debugger.event_text import argument_text, event_fields
 from tui.debugger.table import Table
 from tui.debugger.views.diff import diff_view

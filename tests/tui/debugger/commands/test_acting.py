@@ -98,3 +98,13 @@ def test_an_access_tells_what_it_cost_the_tlb(session: Session, tell) -> None:
     tell("alloc 1 8")
     assert ": TLB miss, " in tell("read 2 0x37000").lines[0]
     assert tell("read 2 0x37000").lines[0].endswith(": TLB hit in L1")
+
+
+def test_acting_in_the_past_tells_which_branch_begins_and_where(busy: Session, tell) -> None:
+    step = busy.step
+    lines = tell("goto 50%", "alloc 0 8").lines
+    went_off = busy.tree.current.fork_step
+    assert f"branch b1 begins at step {went_off}; main keeps what came after" in lines
+    assert went_off < step
+    assert not any("begins" in line for line in tell("alloc 0 8").lines)
+    assert any("branch b2 begins" in line for line in tell("back 1", "kworker 0").lines)

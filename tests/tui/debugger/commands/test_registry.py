@@ -9,6 +9,7 @@ from tui.debugger.commands.registry import (
     ADDRESS,
     CHUNK,
     CPU,
+    FAMILIAR,
     NUMBER,
     OWNED,
     PTR,
@@ -111,3 +112,12 @@ def test_an_alias_finds_its_command() -> None:
     for name, command in REGISTRY.items():
         assert find_command(REGISTRY, name) is command
         assert name in (command.name, *command.aliases)
+
+
+def test_a_word_of_gdb_is_answered_with_what_it_is_called_here(tell) -> None:
+    for word, called in (("break", "until"), ("info", "where"), ("undo", "back")):
+        with pytest.raises(CommandError, match=f"no command '{word}'; here it is: .*{called}"):
+            tell(word)
+    assert not set(FAMILIAR) & set(REGISTRY)
+    assert find_command(REGISTRY, "si").name == "step"
+    assert find_command(REGISTRY, "rsi").name == "back"

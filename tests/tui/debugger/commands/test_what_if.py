@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from kernel_sim.mm.gfp import GFP_ATOMIC
-from snapshots import edit as edit_module
+from snapshots.what_if import edit as edit_module
 from tui.debugger.commands.registry import Seat
 from tui.debugger.commands.what_if import drop
 from tui.debugger.console import answer, complete
@@ -141,3 +141,8 @@ def test_json_lists_all_that_followed(run: Session) -> None:
 def test_completion_offers_names_and_keys(run: Session) -> None:
     assert "size=" in complete(run, "alter 0 si")
     assert "percpu.atom_bytes=" in complete(run, "what-if percpu.a")
+
+
+def test_a_branch_tells_the_flags_that_were_altered_by_name(run: Session, tell) -> None:
+    tell("alter 0 gfp=GFP_ATOMIC size=32")
+    assert run.tree.current.note == "alter 0 gfp=GFP_ATOMIC; alter 0 size=32"

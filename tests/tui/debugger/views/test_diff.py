@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapshots.diff_rows import DiffRow
+from snapshots.diff.rows import DiffRow
 from tests.tui.debugger.views.conftest import column
 from tui.debugger.render import table_text
 from tui.debugger.views.diff import diff_view

@@ -6,8 +6,8 @@ import json
 
 from kernel_sim.events import EventAt, Printk
 from kernel_sim.inputs import Input
-from snapshots.diff_rows import DiffRow
-from snapshots.parting import EventApart, InputApart, Parting
+from snapshots.diff.parting import EventApart, InputApart, Parting
+from snapshots.diff.rows import DiffRow
 from tui.debugger.views.parting import (
     event_text,
     input_text,

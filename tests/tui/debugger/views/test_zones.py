@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from kernel_sim.mm.buddy import NR_ORDERS
+from snapshots.opening import open_any
 from tests.tui.debugger.views.conftest import column
 from tui.debugger.session import Session
 from tui.debugger.views.zones import zones_view
@@ -42,7 +45,9 @@ def test_zones_tells_that_requests_shall_fail(busy: Session, tell) -> None:
     assert any(note.startswith("fault injection is on") for note in notes)
 
 
-def test_plain_pages_have_neither_lists_nor_marks(demo: Session) -> None:
-    table = zones_view(demo)
+def test_plain_pages_have_neither_lists_nor_marks() -> None:
+    session = Session(open_any(Path(__file__).parents[3] / "recordings" / "v1-small.kms").tree)
+    session.go_now(session.end_step)
+    table = zones_view(session)
     assert set(column(table, "on_lists")) == {0} and set(column(table, "min")) == {0}
     assert table.notes[-1] == "page profile plain: no lists of CPUs, no watermarks"
