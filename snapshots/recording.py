@@ -16,7 +16,7 @@ writer that was killed left without a Branch record is complete up to its last s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +31,7 @@ from snapshots.bookmarks import Bookmark, read_bookmarks
 from snapshots.branches import BRANCHES_MAX, MAIN, MAIN_NAME, Branch, BranchTree
 from snapshots.container.blobs import BlobHash
 from snapshots.container.limits import HEADER_BYTES_MAX
+from snapshots.container.record_places import drained
 from snapshots.container.recording_file import RecordingReader, whole_recording
 from snapshots.errors import RecordingError
 from snapshots.following import Following
@@ -42,7 +43,7 @@ from snapshots.recording_sink import (
     PATCH,
     SEGMENT,
     RecordingSink,
-    write_run,
+    writing_run,
 )
 from snapshots.recording_source import FileParts, FileSource
 from snapshots.recording_tail import read_tail
@@ -52,7 +53,7 @@ from snapshots.timeline import Timeline
 
 __all__ = [
     "OpenRecording", "Origin", "RecordingSink", "header_of", "open_recording", "save_timeline",
-    "save_tree",
+    "save_tree", "saving_tree",
 ]  # fmt: skip
 
 CONFIG, BOOKMARK = "Config", "bookmark"
@@ -100,6 +101,18 @@ def save_tree(
 
     Raises: RecordingError.
     """
+    drained(saving_tree(path, tree, origin, bookmarks, overwrite=overwrite))
+
+
+def saving_tree(
+    path: str | os.PathLike[str],
+    tree: BranchTree,
+    origin: Origin,
+    bookmarks: Mapping[str, Bookmark] | None = None,
+    *,
+    overwrite: bool = True,
+) -> Generator[None, None, None]:
+    """Do as save_tree() in slices; who does not go through them all saves nothing."""
     config = tree.branches[MAIN].timeline.machine.config
     header = header_of(config)
     with whole_recording(path, header, overwrite=overwrite) as writer:
@@ -111,7 +124,8 @@ def save_tree(
                 own = branch.timeline.machine.config
                 writer.append(CONFIG, own.to_mapping(), {"b": branch.number})
             about = about_branch(branch)
-            write_run(writer, branch.timeline, origin, branch.number, about, known)
+            run = branch.timeline
+            yield from writing_run(writer, run, origin, branch.number, about, known)
         for bookmark in (bookmarks or {}).values():
             writer.append(BOOKMARK, bookmark.to_body(), {})
 

@@ -9,7 +9,7 @@ it (what stood under its number was never finished), "told" gives it another nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kernel_sim.inputs import Input
 from snapshots.container.blobs import BlobHash
@@ -94,15 +94,15 @@ class RecordingSink:
         self.writer.append(BRANCH, body, {"b": self.branch})
 
 
-def write_run(
+def writing_run(
     writer: RecordingWriter,
     timeline: Timeline,
     origin: Origin,
     branch: int = MAIN_BRANCH,
     about: Mapping[str, object] | None = None,
     known: dict[BlobHash, int] | None = None,
-) -> None:
-    """Append a whole run, or of one that shares segments with a branch before it, what is its own.
+) -> Iterator[None]:
+    """Append, in slices, a whole run, or of one that shares segments with another, what is its own.
 
     known: the parts that the file holds, which grows. All branches of one file must share it: two of them
     could else describe two parts each as a patch on the other.
@@ -112,7 +112,10 @@ def write_run(
     first = timeline.nr_shared if about else 0
     for number in range(first, len(timeline.heads)):
         head = timeline.heads[number]
-        sink.keyframe(number, head.first_step, encoder.encode(timeline.keyframe_parts(number)))
+        parts = timeline.keyframe_parts(number)
+        yield
+        sink.keyframe(number, head.first_step, encoder.encode(parts))
         if number + 1 < len(timeline.heads):
             sink.segment(number, head, timeline.packed(number))
+        yield
     sink.finish(timeline, origin, about)

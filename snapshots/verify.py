@@ -151,7 +151,7 @@ class _Trial:
             text = str(problem).removeprefix(f"{self.opened.path}: ")
             return [f"{where}{text}"]
         self.sound_step = rerun.machine.step
-        problem_text = self._run(timeline, rerun)
+        problem_text = self._run(timeline, rerun) or self._fork_problem(timeline)
         return [f"{where}{problem_text}"] if problem_text else []
 
     def _begun(self, timeline: Timeline) -> Rerun:
@@ -180,6 +180,24 @@ class _Trial:
                 return str(fault).removeprefix(f"{self.opened.path}: ")
             if problem:
                 return problem
+        return ""
+
+    def _fork_problem(self, timeline: Timeline) -> str:
+        """Hold the step at which the branch is said to go off against what both were given up to there."""
+        branch = self.branch
+        if branch.parent is None or branch.has_own_machine:
+            return ""
+        origin, fork = self.opened.tree.branches[branch.parent].timeline, branch.fork_step
+        last = min(origin.end_step, timeline.end_step)
+        if not timeline.first_step <= fork <= last:
+            return f"goes off at step {fork}; expected {timeline.first_step} to {last}"
+        nr_inputs = timeline.inputs_before(fork)
+        first = min(timeline.heads[timeline.nr_shared].first_input, nr_inputs)
+        if origin.inputs_before(fork) != nr_inputs or any(
+            timeline.input_at(number) != origin.input_at(number)
+            for number in range(first, nr_inputs)
+        ):
+            return f"goes off at step {fork}, but was given something else before that step"
         return ""
 
     def _keyframe_problem(self, timeline: Timeline, rerun: Rerun, number: int) -> str:

@@ -296,8 +296,10 @@ class KmemscopeApp(App[None]):
 
     def action_stop(self) -> None:
         """Stop a move; without one leave the zoomed pane, and clear what was said."""
+        line = self.mover.line
         if self.mover.stop():
-            self.say(f"stopped at step {self.session.here}", "done")
+            given_up = f"; given up: {line}" if line else ""
+            self.say(f"stopped at step {self.session.here}{given_up}", "done")
         elif self.desk.zoomed is not None:
             self.action_zoom_pane()
         else:

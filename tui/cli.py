@@ -114,7 +114,7 @@ class Door(TyperGroup):
         """Put `open` before what is no verb and no option."""
         word = args[0] if args else ""
         if not word.startswith("-") and word not in self.commands:
-            if word and not Path(word).exists() and "#" not in word:
+            if word and not os.access(word, os.F_OK) and "#" not in word:
                 near = difflib.get_close_matches(word, self.commands, n=1)
                 hint = f"; did you mean `{NAME} {near[0]}`?" if near else ""
                 raise typer.BadParameter(f"{word}: no such file or folder, and no verb{hint}", ctx)

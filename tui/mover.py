@@ -44,6 +44,7 @@ class Mover:
         self.is_playing = False
         self.speed = 0
         self.worker: Worker[None] | None = None
+        self.line = ""  # the command under way
 
     @property
     def note(self) -> str:
@@ -79,9 +80,11 @@ class Mover:
         self.pending = None
         was_busy = self.is_moving or self.is_playing
         self.is_moving = self.is_playing = False
+        self.line = ""
         if was_busy:
             self.app.workers.cancel_group(self.app, GROUP)
             self.app.stopped()
+            self.app.autosave()  # a command that is given up may have done something
         return was_busy
 
     def play(self) -> None:
@@ -116,6 +119,7 @@ class Mover:
 
     def _arrived(self, problem: KernelSimError | None) -> None:
         self.is_moving = False
+        self.line = ""
         self.app.stopped()
         self.app.autosave()
         if problem is not None:
@@ -139,12 +143,17 @@ class Mover:
         self._arrived(problem)
 
     def carry_out(self, line: str) -> None:
-        """Carry out a typed command; what it answers is shown when it is done."""
+        """Carry out a typed command; what it answers is shown when it is done.
+
+        One that is under way is given up, and the answer tells so.
+        """
+        given_up = self.line if self.is_moving else ""
         self.stop()
         self.is_moving = True
-        self._start(partial(self._carry_out, line))
+        self.line = line
+        self._start(partial(self._carry_out, line, given_up))
 
-    async def _carry_out(self, line: str) -> None:
+    async def _carry_out(self, line: str, given_up: str) -> None:
         problem: KernelSimError | None = None
         output = Output()
         stood_at_fault = self.session.machine.fault is not None
@@ -160,6 +169,8 @@ class Mover:
         if problem is None:
             has_stopped = self.session.machine.fault is not None and not stood_at_fault
             self.app.asking.show_answer(line, output, has_stopped=has_stopped)
+        if given_up:
+            self.app.say(f"{self.app.status.text}; given up: {given_up}", self.app.status.kind)
 
     def _run_pending(self) -> None:
         where, self.pending = self.pending, None
@@ -170,6 +181,15 @@ class Mover:
         self.app.show_progress(here, goal)
 
     async def _play(self) -> None:
+        problem: KernelSimError | None = None
+        try:
+            await self._run_from_event_to_event()
+        except KernelSimError as raised:
+            problem = raised
+        self.is_playing = False
+        self._arrived(problem)
+
+    async def _run_from_event_to_event(self) -> None:
         session = self.session
         while self.is_playing:
             here = session.step
@@ -180,6 +200,3 @@ class Mover:
             await session.go(step)
             self.app.stopped()
             await asyncio.sleep(PLAY_PAUSE_S)
-        self.is_playing = False
-        self.app.stopped()
-        self.app.autosave()

@@ -51,7 +51,7 @@ class RecoverApp(App[DeadSession]):
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         box = Vertical(id="recover")
-        box.border_title = "Sessions that did not end in good order"
+        box.border_title = "Sessions that died, or left work unsaved"
         with box:
             table: DataTable[str] = DataTable(id="recover-table", cursor_type="row")
             yield table

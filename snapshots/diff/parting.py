@@ -33,7 +33,7 @@ SEEK_SLICE_STEPS = 500
 
 
 class InputApart(NamedTuple):
-    """The first input that differs; None where a run has no such input."""
+    """The first input that differs; None where a run has no such input. number: that of the first run."""
 
     number: int
     one: Input | None
@@ -41,7 +41,7 @@ class InputApart(NamedTuple):
 
 
 class EventApart(NamedTuple):
-    """The first event that differs; None where a run has no such event."""
+    """The first event that differs; None where a run has no such event. number: that of the first run."""
 
     number: int
     one: EventAt | None
@@ -113,12 +113,15 @@ class PartingSearch:
     def compare_inputs(self) -> Iterator[int]:
         """Find the first input that differs, and up to where that means that the runs are the same."""
         one, other = self.one, self.other
-        number = self._first_unshared_input()
-        while number < max(one.nr_inputs, other.nr_inputs):
+        start = max(one.first_step, other.first_step)  # of a trimmed run it is later
+        before = one.inputs_before(start), other.inputs_before(start)
+        behind = before[1] - before[0]
+        number = self._first_unshared_input() + before[0]
+        while number < max(one.nr_inputs, other.nr_inputs - behind):
             if number % COMPARED_A_SLICE == 0:
                 yield number
             mine = one.input_at(number) if number < one.nr_inputs else None
-            yours = other.input_at(number) if number < other.nr_inputs else None
+            yours = other.input_at(number + behind) if number + behind < other.nr_inputs else None
             if mine is None or yours is None or mine[:4] != yours[:4]:
                 self.input = InputApart(number, mine, yours)
                 break
@@ -141,11 +144,16 @@ class PartingSearch:
         one, other = self.one, self.other
         is_known = self.same_until >= since
         number = one.events_before(since) if is_known else 0
-        while number < max(one.nr_events, other.nr_events):
+        behind = 0
+        if one.first_step != other.first_step:
+            start = max(one.first_step, other.first_step)
+            number = one.events_before(start)
+            behind = other.events_before(start) - number
+        while number < max(one.nr_events, other.nr_events - behind):
             if number % COMPARED_A_SLICE == 0:
                 yield number
             mine = one.event_at(number) if number < one.nr_events else None
-            yours = other.event_at(number) if number < other.nr_events else None
+            yours = other.event_at(number + behind) if number + behind < other.nr_events else None
             if mine != yours:
                 self.event = EventApart(number, mine, yours)
                 return

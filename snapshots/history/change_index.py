@@ -194,6 +194,7 @@ class ChangeIndex:
 
     def adopt(self, other: ChangeIndex) -> None:
         """Take over what is known of segments that another branch shares with this one."""
+        other._forget_what_was_open()
         closed = len(self.timeline.heads) - 1
         for (text, number), stretch in other._kept.items():
             heads = other.timeline.heads

@@ -24,6 +24,7 @@ from snapshots.recording import (
     header_of,
     open_recording,
     save_timeline,
+    saving_tree,
 )
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
@@ -151,6 +152,16 @@ def test_what_was_opened_can_be_saved_as_it_was(tmp_path: Path, saved: Path) -> 
     save_timeline(tmp_path / "copy.kms", opened.timeline, opened.origin)
     opened.reader.close()
     assert (tmp_path / "copy.kms").read_bytes() == saved.read_bytes()
+
+
+def test_a_save_that_is_given_up_half_way_leaves_nothing(tmp_path: Path, saved: Path) -> None:
+    opened = open_recording(saved)
+    saving = saving_tree(tmp_path / "new.kms", opened.tree, opened.origin)
+    for _ in range(5):
+        next(saving)
+    saving.close()
+    assert list(tmp_path.iterdir()) == []
+    opened.reader.close()
 
 
 def test_a_file_is_replaced_only_if_that_is_wanted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kernel_sim.boot import boot
 from snapshots.container.recording_file import RecordingWriter
 from snapshots.recording import Origin, header_of, open_recording, save_timeline
-from snapshots.recording_sink import RecordingSink, write_run
+from snapshots.recording_sink import RecordingSink, writing_run
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.verify import verify_recording
@@ -67,7 +67,8 @@ def test_two_runs_in_one_file_write_no_part_twice(tmp_path: Path) -> None:
         with RecordingWriter.create(tmp_path / "two.kms", header_of(CONFIG)) as writer:
             for branch in range(2):
                 about = {"name": f"n{branch}", "parent": -1, "fork": 0, "shared": 0, "note": ""}
-                write_run(writer, timeline, Origin(), branch, about, known)  # type: ignore[arg-type]
+                for _ in writing_run(writer, timeline, Origin(), branch, about, known):  # type: ignore[arg-type]
+                    pass
     names = [
         key.get("hash", key.get("h"))
         for kind, key, _ in Pieces.of(tmp_path / "two.kms").records

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.inputs import Input
 from kernel_sim.machine_state import check_cache
+from snapshots import timeline as timeline_module
 from snapshots.recording import Origin, open_recording, save_timeline
 from snapshots.segment import marks_of
 from snapshots.state_codec import state_digest
@@ -122,6 +124,36 @@ def test_moves_left_half_way_leave_a_sound_position(
             assert state_digest(timeline.machine) == digests[timeline.step]
         step = data.draw(position)
         assert digest_at(timeline, step) == digests[step]
+
+
+@LAWS
+@given(CONFIGS, SCHEDULES, SEGMENT_INPUTS, st.sampled_from([0.0, 0.001]), st.data())
+def test_a_machine_comes_by_the_same_places_however_long_its_slices_are(
+    config: MachineConfig, actions: list[Action], inputs: int, slice_s: float, data: st.DataObject
+) -> None:
+    looks = data.draw(st.integers(1, 9))
+    with (
+        short_segments(inputs),
+        patch.multiple(timeline_module, SLICE_S=slice_s, STEPS_BETWEEN_LOOKS=looks),
+    ):
+        timeline = recorded(config, actions)
+        end_step = timeline.end_step
+        digests, events = straight_run(config, inputs_of(timeline), end_step)
+        timeline.seek(0)
+        for here in timeline.moves(end_step):
+            assert state_digest(timeline.machine) == digests[here]
+        assert state_digest(timeline.machine) == digests[end_step]
+        assert timeline.end_step == end_step and events_of(timeline) == events
+
+
+def test_a_call_that_was_gone_back_over_has_its_result_in_the_end() -> None:
+    timeline = Timeline(boot(small_config(cpus=2)))
+    number = timeline.give("pcpu_alloc", 0, (64, 8, False, GFP_KERNEL, "here"))
+    timeline.advance(2)
+    timeline.seek(0)
+    timeline.seek(2)
+    timeline.advance(NO_LIMIT)
+    assert timeline.calls[number].done and timeline.calls[number].result
 
 
 @LAWS

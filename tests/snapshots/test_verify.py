@@ -300,6 +300,22 @@ def test_a_branch_that_begins_with_another_state_is_told(path: Path) -> None:
     assert f"keyframe {number}: part vmalloc" in verify_recording(path)[0]
 
 
+@pytest.mark.parametrize("by", [1 << 30, -(1 << 30), 40])
+def test_a_branch_that_goes_off_elsewhere_is_told(path: Path, by: int) -> None:
+    tree = tree_of_three()
+    tree.branches[1].fork_step += by
+    save_tree(path, tree, Origin())
+    assert f"branch b1: goes off at step {tree.branches[1].fork_step}" in verify_recording(path)[0]
+
+
+def test_a_branch_is_given_nothing_else_before_it_goes_off(path: Path) -> None:
+    tree = tree_of_three()
+    timeline = tree.branches[1].timeline
+    tree.branches[1].fork_step = timeline.input_at(timeline.nr_inputs - 3).step + 1
+    save_tree(path, tree, Origin())
+    assert "was given something else before that step" in verify_recording(path)[0]
+
+
 def test_a_bookmark_on_nothing_is_told(path: Path, timeline: Timeline) -> None:
     tree = BranchTree.of(timeline)
     marks = {

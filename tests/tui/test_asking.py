@@ -86,3 +86,15 @@ async def test_a_file_that_is_there_is_replaced_only_by_force(
         await type_in(pilot, "s", f"{mine} force")
         assert app.status.text == f"saved to {mine}"
     assert open_recording(mine).timeline.end_step == recorded.end_step
+
+
+async def test_help_on_a_command_is_told_in_full(
+    recorded: Session, screen: Hand, settle: Hand, type_in: Hand
+) -> None:
+    async with screen(recorded, at=1000) as (app, pilot):
+        await type_in(pilot, "colon", "help goto")
+        await settle(app, pilot)
+        assert app.status.text == "to a step, 50%, +10, -10, #event, @bookmark, start or end"
+        await type_in(pilot, "colon", "help")
+        await settle(app, pilot)
+        assert app.status.text.endswith(" commands")

@@ -131,6 +131,11 @@ def test_wrong_usage_is_code_2(words: tuple[str, ...]) -> None:
     assert result.exit_code == 2 and "Usage:" in result.stderr
 
 
+def test_a_word_too_long_to_be_a_name_is_no_file() -> None:
+    result = kmemscope("9" * 5000)
+    assert result.exit_code == 2 and "no such file or folder" in result.stderr
+
+
 def test_a_mistyped_verb_is_answered_with_the_right_one() -> None:
     result = kmemscope("rpelay", "x")
     assert result.exit_code == 2 and "did you mean `kmemscope replay`?" in result.stderr

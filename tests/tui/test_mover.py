@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from snapshots.branches import BranchTree
+from snapshots.errors import RecordingError
+from tui.debugger.autosave import attach, offers
 from tui.debugger.session import Session
 
 Hand = Callable[..., object]
@@ -87,3 +90,63 @@ async def test_a_command_that_ends_in_a_fault_shows_the_fault(
         await pilot.press("P")
         await settle(app, pilot)
         assert beneath.machine.fault is None and beneath.step < beneath.end_step - 1
+
+
+async def test_what_cannot_be_played_is_told(recorded: Session, screen: Hand) -> None:
+    async def refuse(step: int, progress: object = None) -> int:
+        raise RecordingError("no such step")
+
+    async with screen(recorded, at=0) as (app, pilot):
+        app.session = app.mover.session = Refusing(recorded.tree, refuse)
+        app.mover.play()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert not app.mover.is_playing and app.status.text == "no such step"
+
+
+class Refusing(Session):
+    """A session whose file does not hold what it promises."""
+
+    __slots__ = ("go",)
+
+    def __init__(self, tree: BranchTree, go: Hand) -> None:
+        super().__init__(tree)
+        self.go = go  # type: ignore[method-assign,assignment]
+
+
+async def test_what_a_command_did_before_it_was_given_up_is_noted(
+    recorded: Session, screen: Hand
+) -> None:
+    async with screen(recorded) as (app, pilot):
+        autosave = attach(recorded)
+        recorded.timeline.moves = lambda step: iter(range(1 << 40))  # type: ignore[method-assign]
+        app.mover.carry_out("goto 0")
+        recorded.give(0, "pcpu_alloc", 64, 8, False, 0xCC0, "here")
+        await asyncio.sleep(0)
+        app.action_stop()
+        await pilot.pause()
+        assert not app.mover.is_moving
+        autosave.leave()
+        assert offers()[0].place.nr_unsaved == 1
+
+
+async def test_a_command_that_takes_the_place_of_another_tells_so(
+    recorded: Session, screen: Hand, settle: Hand
+) -> None:
+    moves = recorded.timeline.moves
+    recorded.timeline.moves = lambda step: moves(step, slice_steps=1)  # type: ignore[method-assign]
+    async with screen(recorded, at=0) as (app, pilot):
+        app.mover.carry_out("goto end")
+        while recorded.step < 5:
+            await asyncio.sleep(0)
+        app.mover.carry_out("branches")
+        await settle(app, pilot)
+        assert app.status.text == "1 branch; given up: goto end"
+        app.mover.carry_out("goto end")
+        while recorded.step < 20:
+            await asyncio.sleep(0)
+        app.action_stop()
+        assert app.status.text == f"stopped at step {recorded.here}; given up: goto end"
+        app.mover.carry_out("branches")
+        await settle(app, pilot)
+        assert app.status.text == "1 branch"

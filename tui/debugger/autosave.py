@@ -191,7 +191,8 @@ def _reopened(row: DeadSession, journal: Journal) -> tuple[Session, list[str]]:
     if journal.growth is not None:
         recording = open_recording(row.path)
         session = Session(recording.tree, recording.origin, name=place.name or row.path.name)
-        session.bookmarks, said = recording.bookmarks, recording.warnings
+        session.take_bookmarks(recording.bookmarks)
+        said = recording.warnings
         session.path = source if source is not None and _is_recording(source) else None
         session.saved_bytes = place.source_bytes or None
     elif source is None:
@@ -200,7 +201,8 @@ def _reopened(row: DeadSession, journal: Journal) -> tuple[Session, list[str]]:
         machine = read_machine_toml(Path(place.machine)) if place.machine else None
         opened = open_any(source, machine)
         session = Session(opened.tree, opened.origin, name=opened.name)
-        session.bookmarks, session.path, said = opened.bookmarks, opened.path, opened.lines
+        session.take_bookmarks(opened.bookmarks)
+        session.path, said = opened.path, opened.lines
         session.recording = opened.recording
     if place.branch in session.tree.branches:
         branch = session.tree.branches[place.branch]

@@ -10,12 +10,9 @@ from functools import lru_cache
 from hashlib import sha256
 
 from kernel_sim.call import Arg
-from kernel_sim.events import Event, Printk, TlbFlush
-from kernel_sim.mm.gfp import gfp_to_text
+from kernel_sim.events import Event
+from snapshots.export.trace_text import fields_text
 
-POINTERS = ("base_addr", "ptr", "addr", "address", "start", "end")
-NUMBERS_IN_HEX = ("pfn", "error_code")
-FLUSH_REASONS = {1: "remote shootdown", 2: "local shootdown"}
 DECIMAL_MAX = 1 << 20  # a larger argument is an address or a set of flags
 TEXT_CHARS_MAX = 60
 DIGEST_CHARS = 12
@@ -23,26 +20,8 @@ DIGESTS_KEPT = 64
 
 
 def event_fields(event: Event, word_bytes: int = 8) -> str:
-    """Return `name=value` for every field: pointers with all their hex digits, flags by name."""
-    if isinstance(event, Printk):
-        return f"<{event.level}>{event.text}"
-    if isinstance(event, TlbFlush):
-        return f"pages:{event.pages} reason:{FLUSH_REASONS.get(event.reason, event.reason)}"
-    values = event._asdict()
-    digits = 2 * word_bytes
-    return " ".join(f"{name}={_value(name, value, digits)}" for name, value in values.items())
-
-
-def _value(name: str, value: int | str | bool, digits: int) -> str:
-    if isinstance(value, str):
-        return value
-    if name in POINTERS:
-        return f"{value:0{digits}x}"
-    if name in NUMBERS_IN_HEX:
-        return f"{value:#x}"
-    if name == "gfp_flags":
-        return gfp_to_text(value)
-    return str(int(value))
+    """Return the fields as an exported trace has them: pointers with all their hex digits, flags by name."""
+    return fields_text(event, word_bytes)
 
 
 def argument_text(arg: Arg) -> str:

@@ -21,7 +21,7 @@ from kernel_sim.machine import Machine
 from snapshots.bookmarks import BOOKMARKS_MAX, NAME, NAME_EXPECTED, NOTE_CHARS_MAX, Bookmark
 from snapshots.branches import Branch, BranchTree
 from snapshots.container.record_places import drained
-from snapshots.recording import OpenRecording, Origin, save_tree
+from snapshots.recording import OpenRecording, Origin, saving_tree
 from snapshots.recording_append import appending_tree
 from snapshots.segment import Mark
 from snapshots.state_codec import state_digest
@@ -277,9 +277,13 @@ class Session:
 
         In the past this starts a branch: what came after stays in the old timeline, kept in
         branches. At the newest step it joins what was given there and has not begun yet.
-        Raises CommandError if too much waits.
+        Raises CommandError if too much waits, or at a fault.
         """
         timeline = self.timeline
+        if self.machine.fault is not None:
+            raise CommandError(
+                "the machine has stopped at a fault: nothing can be given to it here"
+            )
         if self.step < self.end_step:
             timeline = self.tree.fork(f"{do} on cpu {cpu}").timeline
         elif self.has_waiting and timeline.is_segment_full():
@@ -366,6 +370,14 @@ class Session:
         self.timeline.pin()
         return mark
 
+    def take_bookmarks(self, bookmarks: dict[str, Bookmark]) -> None:
+        """Take up a file's bookmarks; near those of branches that are read already moments will stay."""
+        self.bookmarks = bookmarks
+        for mark in bookmarks.values():
+            branch = self.tree.branches.get(mark.branch)
+            if branch is not None and branch.loaded is not None:
+                branch.loaded.moments.pin(mark.step)
+
     def forget_bookmark(self, name: str) -> None:
         """Take a name back. Raises CommandError."""
         mark = self.bookmarks.pop(name, None)
@@ -406,7 +418,9 @@ class Session:
             if added_bytes:
                 self.saved_bytes = target.stat().st_size
         else:
-            save_tree(target, self.tree, self.origin, self.bookmarks, overwrite=overwrite)
+            yield from saving_tree(
+                target, self.tree, self.origin, self.bookmarks, overwrite=overwrite
+            )
             self.path = self.path or target
             if _is_same_file(target, self.path):
                 self.saved_bytes = target.stat().st_size

@@ -16,7 +16,7 @@ from tui.keys import help_groups
 
 KEY_WIDTH = 13
 PAGE_WIDTH, PAGE_PERCENT = 84, 96  # at most, of the screen, as in kmemscope.tcss
-FRAME_WIDTH = 8  # border, padding and scroll bar
+FRAME_WIDTH = 7  # border, padding and scroll bar
 
 
 class HelpScreen(ModalScreen[None]):

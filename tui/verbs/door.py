@@ -42,7 +42,7 @@ def open_session(path: Path | None, machine: Path | None = None, *, warn: bool =
         for line in opened.lines:
             typer.echo(f"{NAME}: {printable(line)}", err=True)
     session = Session(opened.tree, opened.origin, name=opened.name)
-    session.bookmarks = opened.bookmarks
+    session.take_bookmarks(opened.bookmarks)
     session.path, session.recording = opened.path, opened.recording
     return session
 

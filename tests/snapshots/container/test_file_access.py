@@ -116,3 +116,9 @@ def test_a_part_file_lies_beside_its_file_and_takes_its_place(tmp_path: Path) ->
     replace_durably(part, path)
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("path", [".", "/"])
+def test_what_has_no_name_is_no_file_to_write(path: str) -> None:
+    with pytest.raises(RecordingError, match="names no file"):
+        part_path(Path(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from snapshots.diff.parting import Parting, PartingSearch, parting, read_rows
 from snapshots.diff.rows import AREAS, BORN, DIED, MOVED, DiffRow
 from snapshots.recording import Origin, open_recording, save_timeline
 from snapshots.timeline import NO_LIMIT, Timeline
+from snapshots.trim import trim_to_file
 from tests.snapshots.conftest import (
     BUSY,
     CONFIGS,
@@ -203,3 +205,21 @@ def test_where_an_input_came_from_makes_no_difference(where: str) -> None:
     for run in (one, other):
         run.advance(NO_LIMIT)
     assert parting(one, other) is None
+
+
+def test_a_trimmed_run_is_held_against_the_same_stretch_of_the_whole(tmp_path: Path) -> None:
+    with short_segments(3):
+        whole = recorded(small_config(), BUSY)
+        half, end = whole.end_step // 2, whole.end_step - 2
+        path = tmp_path / "part.kms"
+        taken = trim_to_file(path, whole, Origin(), half, end)
+        part = open_recording(path).timeline
+    assert taken.first_step > 0
+    for one, other in ((part, whole), (whole, part)):
+        found = parting(one, other)
+        assert found is not None and found.ended == ("one" if one is part else "other")
+        assert found.step == end + 1
+        for apart, later in ((found.input, inputs_of(whole)), (found.event, events_of(whole))):
+            if apart is not None:
+                rest = apart.other if one is part else apart.one
+                assert rest in later and rest.step >= end

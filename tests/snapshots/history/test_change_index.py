@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +13,11 @@ from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from snapshots.history.change_index import Change, ChangeIndex, becomes_true, run_now
 from snapshots.history.compiled import compile_text
+from snapshots.journal import Journal
 from snapshots.recording import Origin, open_recording, save_timeline
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
+from tests.snapshots.acted_tree import Worker
 from tests.snapshots.conftest import (
     BUSY,
     CONFIGS,
@@ -209,6 +212,31 @@ def test_a_branch_is_known_for_itself_and_shares_what_came_before() -> None:
         assert found == changes_in(scan(branch, read), 0) != before
         old.seek(old.end_step)
         assert all_changes(known, of.text) == before == changes_in(scan(old, read), 0)
+
+
+def test_steps_that_a_followed_file_takes_back_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "run.kms"
+    with short_segments(100):
+        worker, journal = Worker(small_config(cpus=3), 3), Journal.begin(path)
+        for _ in range(5):
+            worker.timeline.give("pcpu_alloc", 0, (64, 8, False, 0xCC0, "here"))
+        worker.timeline.advance(7)  # calls are under way
+        journal.note(worker.tree, Origin(), {}, worker.place())
+        opened = open_recording(path)
+        opened.timeline.seek(NO_LIMIT)
+        opened.timeline.advance(NO_LIMIT)
+        index, text = ChangeIndex(opened.timeline), "percpu.nr_alloc"
+        beyond = all_changes(index, text)
+        for size_bytes in (8, 16, 32):
+            worker.timeline.give("pcpu_alloc", 1, (size_bytes, 8, False, 0xCC0, "here"))
+            worker.timeline.advance(worker.timeline.step + 3)
+        worker.timeline.advance(NO_LIMIT)
+        journal.note(worker.tree, Origin(), {}, worker.place())
+        opened.follow()
+        now = all_changes(ChangeIndex(opened.timeline), text)
+        assert now[: len(beyond)] != beyond  # the file tells it otherwise
+        assert all_changes(index, text) == now
+        journal.remove()
 
 
 def test_a_run_from_a_file_is_known_as_well(run: Timeline, tmp_path) -> None:

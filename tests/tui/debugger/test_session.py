@@ -255,3 +255,23 @@ def test_the_call_that_faulted_is_known_among_those_given_after_it(session: Sess
     session.timeline.advance(session.step + 50)
     assert session.machine.fault is not None and session.machine.fault.cpu == 1
     assert session.fault_begin_step() == 0
+
+
+async def test_nothing_is_given_to_a_machine_that_stopped(busy: Session) -> None:
+    with pytest.raises(KernelFault):
+        await busy.call(1, "free_percpu", 0x123450)
+    inputs = busy.timeline.nr_inputs
+    with pytest.raises(CommandError, match="stopped at a fault"):
+        busy.give(0, "pcpu_alloc", 64, 8, False, GFP_KERNEL, "f+0x1/0x2")
+    assert busy.timeline.nr_inputs == inputs
+
+
+def test_bookmarks_of_a_file_pin_their_moments(busy: Session, tmp_path: Path) -> None:
+    busy.go_now(5)
+    busy.bookmark("here")
+    busy.save(str(tmp_path / "run.kms"))
+    opened = open_recording(tmp_path / "run.kms")
+    session = Session(opened.tree)
+    session.take_bookmarks(opened.bookmarks)
+    assert list(session.timeline.moments.pinned) == [5]
+    opened.reader.close()

@@ -48,7 +48,7 @@ def test_two_files_are_told_where_they_part(files: tuple[Path, Path]) -> None:
     assert lines[3].startswith("at step ")
     data = json.loads(kmemscope(*files, "--json").stdout)
     assert data["input"]["number"] == 1
-    assert f"part at step {data['step']}, after step {data['same_step']}" in lines[0]
+    assert f"part at step {data['step']}; step {data['same_step']} is the last" in lines[0]
 
 
 def test_a_file_and_its_equal_are_the_same(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ from tui.debugger.commands import (
     stepping,
     what_if,
 )
-from tui.debugger.commands.registry import Argument, Command, Kind, Seat, Value, find_command
+from tui.debugger.commands.registry import (
+    TABLE_ONLY,
+    Argument,
+    Command,
+    Kind,
+    Seat,
+    Value,
+    find_command,
+)
 from tui.debugger.output import Output
 from tui.debugger.session import Session
 from tui.debugger.table import Column, Table
@@ -25,13 +33,15 @@ GROUPS = (
     acting.GROUP, beneath.GROUP,
     machine_parts.GROUP, what_if.GROUP, branching.GROUP, comparing.GROUP, files.GROUP,
 )  # fmt: skip
-COLUMNS = (Column("command"), Column("aliases"), Column("help"), Column("group"))
+COLUMNS = (Column("command"), Column("help"), Column("aliases"), Column("group"))
 
 
 async def show_help(seat: Seat, name: str = "") -> Output:
     """Show all commands, or one."""
     if name:
         return _one(find_command(REGISTRY, name))
+    if seat.wants == TABLE_ONLY:
+        return Output(table=_listing(ALL))
     lines: list[str] = []
     width = max(len(command.usage) for command in ALL)
     for group in GROUPS:
@@ -44,12 +54,13 @@ def _one(command: Command) -> Output:
     lines = [command.usage, f"  {command.help}"]
     if command.aliases:
         lines.append(f"  also: {' '.join(command.aliases)}")
-    return Output(tuple(lines), _listing((command,)))
+    listing = _listing((command,))
+    return Output(tuple(lines), Table(command.usage, COLUMNS, listing.rows, (command.help,)))
 
 
 def _listing(commands: tuple[Command, ...]) -> Table:
     rows = tuple(
-        (command.usage, " ".join(command.aliases), command.help, command.group)
+        (command.usage, command.help, " ".join(command.aliases), command.group)
         for command in commands
     )
     return Table(f"{len(rows)} commands", COLUMNS, rows)

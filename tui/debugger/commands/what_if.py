@@ -128,8 +128,9 @@ def _note(edits: Iterable[Edit]) -> str:
             to = f"{STEP}{edit.step}" if edit.before is None else str(edit.before)
             said.append(f"move {edit.number} {to}")
         elif isinstance(edit, Alter):
-            is_gfp = edit.what == GFP and isinstance(edit.value, int)
-            value = gfp_to_text(edit.value) if is_gfp else argument_text(edit.value)
+            value = argument_text(edit.value)
+            if edit.what == GFP and isinstance(edit.value, int):
+                value = gfp_to_text(edit.value)
             said.append(f"alter {edit.number} {edit.what}={value}")
         else:
             said.append(f"what-if {edit.key}={edit.value}")

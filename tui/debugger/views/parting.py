@@ -34,8 +34,8 @@ def parting_lines(found: Parting, names: Names) -> list[str]:
         lines = [f"{ended} ends at step {found.same_step}; up to there {rest} is the same"]
     else:
         lines = [f"{one} and {other} part at step {found.step}"]
-        same = "from the beginning" if found.same_step is None else f"after step {found.same_step}"
-        lines[0] += f", {same}"
+        same = f"; step {found.same_step} is the last that is the same"
+        lines[0] += ", from the beginning" if found.same_step is None else same
     if found.input is not None:
         texts = input_text(found.input.one), input_text(found.input.other)
         lines.append(f"input {found.input.number}: {one}: {texts[0]}; {other}: {texts[1]}")

@@ -25,7 +25,7 @@ FOUND = Parting(41, 40, "", InputApart(7, GIVEN, None), EventApart(9, None, PRIN
 
 def test_it_says_where_and_what_came_first() -> None:
     assert parting_lines(FOUND, NAMES) == [
-        "a.kms and b.kms part at step 41, after step 40",
+        "a.kms and b.kms part at step 41; step 40 is the last that is the same",
         "input 7: a.kms: step 40 cpu 1 pcpu_alloc 64 8 False 3264 f+0x1; b.kms: none",
         "event 9: a.kms: none; b.kms: step 44 cpu 1 console: <4>percpu: limit",
     ]
@@ -41,7 +41,10 @@ def test_runs_that_are_never_the_same_and_runs_that_end_are_told_so() -> None:
 def test_the_table_has_the_diff_and_the_lines_beneath() -> None:
     table = parting_view(FOUND, NAMES)
     assert table.rows == (tuple(ROW),)
-    assert table.title == "a.kms and b.kms part at step 41, after step 40: 1 counter changed"
+    assert (
+        table.title
+        == "a.kms and b.kms part at step 41; step 40 is the last that is the same: 1 counter changed"
+    )
     assert table.notes == tuple(parting_lines(FOUND, NAMES)[1:])
 
 
