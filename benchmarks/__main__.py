@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import growth, screen, timetravel, workload
+from benchmarks.timetravel import record_again, timed
 from kernel_sim.boot import boot
 from kernel_sim.inputs import apply_input
 from kernel_sim.machine import Machine
@@ -47,13 +48,6 @@ AIMS = (
 Rows = dict[str, float]
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that a piece of work takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def best_of(times: int, work: Callable[[], object]) -> float:
     """Return the shortest of several runs: the others were disturbed."""
     return min(timed(work) for _ in range(times))
@@ -68,19 +62,6 @@ def feed(machine: Machine, source: Timeline) -> None:
             apply_input(machine, given)
             machine.take_events()
     machine.run(NO_LIMIT)
-
-
-def record_again(source: Timeline, path: Path) -> Timeline:
-    """Record a run anew into a file, as it would be live."""
-    config = source.machine.config
-    with RecordingWriter.create(path, header_of(config), overwrite=True) as writer:
-        sink = RecordingSink(writer)
-        timeline = Timeline(boot(config), sink)
-        for number in range(len(source.heads)):
-            for given in source.body(number).inputs:
-                timeline.take(given.do, given.cpu, given.args, given.line, given.by)
-        sink.finish(timeline, Origin())
-    return timeline
 
 
 def replay_rates(rows: Rows, name: str, source: Timeline, path: Path) -> None:

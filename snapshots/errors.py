@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel_sim.errors import KernelSimError
+from kernel_sim.errors import ConfigError, KernelSimError
 
 
 class InputError(KernelSimError):
@@ -15,3 +15,7 @@ class TraceError(InputError):
 
 class RecordingError(InputError):
     """A recording cannot be read; the text has the byte offset."""
+
+
+class InputRefused(ConfigError):
+    """The machine cannot take this input; it stands where it stood before."""

@@ -87,9 +87,7 @@ class FileSource:
 
     def _offset_of(self, number: int) -> int:
         """Return where in the file the record of a keyframe begins."""
-        source: FileSource = self
-        while number < source.nr_shared and source.parent is not None:
-            source = source.parent
+        source = self._keeper(number)
         return source.keyframes[number - source.nr_shared].offset_bytes
 
     def hashes(self, number: int) -> dict[str, BlobHash]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kernel_sim.inputs import Input
+from snapshots.errors import InputRefused
 from snapshots.input_size import bytes_of
-from snapshots.timeline import InputRefused, Timeline
+from snapshots.timeline import Timeline
 
 
 def resume(timeline: Timeline, inputs: list[Input], end_step: int) -> None:

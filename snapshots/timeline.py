@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from time import perf_counter
 
 from kernel_sim.call import Call
@@ -22,7 +23,8 @@ from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts, load_parts
-from snapshots.errors import RecordingError
+from snapshots.errors import InputRefused, RecordingError
+from snapshots.handed_over import HandedOver
 from snapshots.input_size import bytes_of
 from snapshots.loaded_machine import check_loaded
 from snapshots.moments import Moment, Moments
@@ -40,10 +42,6 @@ NO_LIMIT = 1 << 62
 SLICE_S = 0.012
 STEPS_BETWEEN_LOOKS = 64  # at the clock
 HALF_DONE = "adopt_"  # these may have done something before they find that they cannot go on
-
-
-class InputRefused(ConfigError):
-    """The machine cannot take this input; it stands where it stood before."""
 
 
 class Timeline:
@@ -179,8 +177,6 @@ class Timeline:
     def _segment_of(self, step: int) -> int:
         return max(bisect_right(self.heads, step, key=lambda head: head.first_step) - 1, 0)
 
-    # -- recording ---------------------------------------------------------------------------------
-
     @property
     def is_at_end(self) -> bool:
         """Whether the present is the newest moment, so that an input can be added."""
@@ -291,8 +287,6 @@ class Timeline:
         if self.sink is not None:
             self.sink.keyframe(len(self.heads) - 1, self.heads[-1].first_step, encoded)
 
-    # -- moving ------------------------------------------------------------------------------------
-
     def advance(self, until: int) -> bool:
         """Take steps up to a position, as far as the inputs lead; False if it was not reached.
 
@@ -333,24 +327,29 @@ class Timeline:
         )
 
     def _advance(self, until: int) -> bool:
-        machine = self.machine
+        machine, handed = self.machine, HandedOver()
         while machine.step < until:
             limit = until
             if self.next_input < self.nr_inputs:
                 given = self.input_at(self.next_input)
                 if given.step <= machine.step:
-                    self._hand_over(given)
+                    work = machine.work if given.do != "kworker" else replace(machine.work)
+                    handed.note(self._hand_over(given), work)
                     continue
                 if given.step < limit:
                     limit = given.step
             before = machine.step
             busy = machine.run(limit)
-            if machine.step == before or (not busy and self.next_input >= self.nr_inputs):
+            if machine.step == before:
+                self.next_input -= handed.take_back(machine)
+                break
+            handed.clear()
+            if not busy and self.next_input >= self.nr_inputs:
                 break
         self._keep_events()
         return machine.step >= until
 
-    def _hand_over(self, given: Input) -> None:
+    def _hand_over(self, given: Input) -> Call | None:
         index = self.next_input
         again = self.machine.step < self.end_step
         if again and index % MOMENT_EVERY_INPUTS == 0 and self.machine.is_idle:
@@ -365,6 +364,7 @@ class Timeline:
         self.next_input = index + 1
         if call is not None and (not again or index in self.calls):
             self.calls[index] = call
+        return call
 
     def _forget_input(self, index: int) -> None:
         """Take out an input that the machine refused, unless it is a file's: it would be refused again."""

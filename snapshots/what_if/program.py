@@ -22,7 +22,8 @@ from kernel_sim.errors import ConfigError
 from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts
-from snapshots.timeline import NO_LIMIT, InputRefused, Timeline
+from snapshots.errors import InputRefused
+from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.what_if.rebinding import GIVES, NAME, Reference, rebound
 
 SLICE_STEPS = 2000

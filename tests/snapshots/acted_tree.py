@@ -9,9 +9,10 @@ from kernel_sim.config import MachineConfig
 from kernel_sim.random_state import RandomState
 from snapshots.bookmarks import Bookmark
 from snapshots.branches import BranchTree
+from snapshots.errors import InputRefused
 from snapshots.journal import Place
 from snapshots.state_codec import state_digest
-from snapshots.timeline import NO_LIMIT, InputRefused, Timeline
+from snapshots.timeline import NO_LIMIT, Timeline
 from tests.snapshots.conftest import GFP_ATOMIC, GFP_KERNEL, events_of, inputs_of
 
 Truth = dict[int, dict[str, object]]

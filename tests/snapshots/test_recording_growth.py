@@ -9,13 +9,14 @@ import pytest
 
 from snapshots.container.record_places import drained
 from snapshots.container.recording_file import RecordingReader, RecordingWriter
+from snapshots.errors import InputRefused
 from snapshots.keyframes import KeyframeEncoder
 from snapshots.origin import Origin
 from snapshots.recording import about_branch, header_of, open_recording, save_tree
 from snapshots.recording_append import append_tree
 from snapshots.recording_growth import Held, TreeGrowth, held_by
 from snapshots.recording_sink import NEW, RecordingSink
-from snapshots.timeline import NO_LIMIT, InputRefused
+from snapshots.timeline import NO_LIMIT
 from tests.snapshots.acted_tree import Worker, truth_of
 from tests.snapshots.conftest import short_segments, small_config
 

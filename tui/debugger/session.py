@@ -267,7 +267,8 @@ class Session:
             return None
         number, last = self.nr_events, self.step + STEPS_TO_EVENT_MAX
         while self.nr_events == number and self.step < last and self.has_more:
-            self.timeline.advance(self.step + 1)
+            if not self.timeline.advance(self.step + 1):
+                break  # all that is under way is parked, or waits for what is
         return self.step
 
     # -- acting ------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.random_state import RandomState
+from snapshots.errors import InputRefused
 from snapshots.state_codec import state_digest
-from snapshots.timeline import NO_LIMIT, InputRefused, Timeline
+from snapshots.timeline import NO_LIMIT, Timeline
 from snapshots.what_if.program import BareRun, Left, Played, Player, Row, TimelineRun, finished
 from snapshots.what_if.retrace import program_of
 from tests.snapshots.conftest import (

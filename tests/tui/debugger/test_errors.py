@@ -20,6 +20,6 @@ async def test_whatever_a_command_meets_comes_out_as_a_command_error(
     def refuse(*_: object, **__: object) -> None:
         raise InputError("x.kms: byte 7: torn")
 
-    monkeypatch.setattr("tui.debugger.session.save_tree", refuse)
+    monkeypatch.setattr("tui.debugger.session.saving_tree", refuse)
     with pytest.raises(CommandError, match=r"save: x\.kms: byte 7: torn"):
         await execute(session, "save x.kms")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+from snapshots.opening import open_any
 from tests.tui.debugger.views.conftest import column
 from tui.debugger.session import Session
 from tui.debugger.views.pagelists import pagelists_view
@@ -29,5 +32,6 @@ def test_2_6_20_has_a_hot_and_a_cold_list(boot_example) -> None:
     assert column(pagelists_view(session), "list") == ["hot", "cold"]
 
 
-def test_plain_pages_have_no_lists(demo: Session) -> None:
-    assert pagelists_view(demo).notes == ("the page profile is plain: no lists",)
+def test_plain_pages_have_no_lists() -> None:
+    session = Session(open_any(Path(__file__).parents[3] / "recordings" / "v1-small.kms").tree)
+    assert pagelists_view(session).notes == ("the page profile is plain: no lists",)
