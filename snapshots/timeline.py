@@ -31,7 +31,7 @@ from snapshots.moments import Moment, Moments
 from snapshots.segment import Mark, SegmentBody, SegmentHead, marks_of, pack_segment
 from snapshots.segment_stores import InMemory, KeyframeSource, SegmentSink, Shared
 
-KEYFRAME_EVERY_INPUTS = 1024
+KEYFRAME_EVERY_INPUTS = 768
 KEYFRAME_EVERY_EVENTS = 1 << 16  # a call may tell of every page it takes
 KEYFRAME_EVERY_BYTES = 20 << 20  # of inputs: modules come as whole files
 OPEN_BYTES_MAX = 60 << 20  # what waits for a keyframe must still fit into one segment
