@@ -183,7 +183,10 @@ class _Trial:
         return ""
 
     def _fork_problem(self, timeline: Timeline) -> str:
-        """Hold the step at which the branch is said to go off against what both were given up to there."""
+        """Hold the step at which the branch is said to go off against what both were given up to there.
+
+        The origin may have more: behind a knob, which takes a step, inputs of the step before wait.
+        """
         branch = self.branch
         if branch.parent is None or branch.has_own_machine:
             return ""
@@ -193,7 +196,7 @@ class _Trial:
             return f"goes off at step {fork}; expected {timeline.first_step} to {last}"
         nr_inputs = timeline.inputs_before(fork)
         first = min(timeline.heads[timeline.nr_shared].first_input, nr_inputs)
-        if origin.inputs_before(fork) != nr_inputs or any(
+        if origin.inputs_before(fork) < nr_inputs or any(
             timeline.input_at(number) != origin.input_at(number)
             for number in range(first, nr_inputs)
         ):

@@ -224,3 +224,8 @@ def test_the_model_sees_a_difference() -> None:
     assert true == state_digest(timeline.machine)
     assert plain_digest(config, [given_input._replace(args=(68, 4, False, 0xCC0, ""))], end) != true
     assert plain_digest(config, [given_input], end - 1) != true
+
+
+def test_a_branch_goes_off_where_inputs_wait_behind_a_knob(tmp_path: Path) -> None:
+    """Found by the walk above: at step 42 two calls that were given at 41 had not begun."""
+    walk(config_of(6, "round_robin", 816), tmp_path, 816, 12, 2)
