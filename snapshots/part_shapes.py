@@ -21,7 +21,6 @@ Shape: TypeAlias = Callable[[object], Problem]
 
 SHIFT_MAX = 63
 ADDRESS_MAX = (1 << 64) - 1
-PAGE_BYTES = 4096
 
 
 def _of_type(kind: type, text: str) -> Shape:

@@ -68,7 +68,6 @@ class KmemscopeApp(App[None]):
         self.asking = Asking(self)
         self.last_event_index = session.event_index
         self.problem: Exception | None = None  # what a file holds that ended the screen
-        self.must_note = False
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -129,15 +128,13 @@ class KmemscopeApp(App[None]):
     def autosave(self) -> None:
         """Write down what was done since the last stop, behind the user's back."""
         if self.session.autosave is not None:
-            self.must_note = True
             self.noting: Worker[None] = self.run_worker(
                 self._autosave, group="autosave", exit_on_error=False
             )
 
     async def _autosave(self) -> None:
         autosave = self.session.autosave
-        if autosave is not None and self.must_note:
-            self.must_note = False
+        if autosave is not None:
             await autosave.note()
             for said in autosave.take_said():
                 self.say(said, "error")

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 INPUTS_LOOKED_AT = 10_000  # for the call that faulted; it is among the last
 STEPS_TO_EVENT_MAX = 2000
-CHUNK_EVENTS = ("percpu_create_chunk", "percpu_destroy_chunk")
 Progress = Callable[[int, int], None]
 
 
