@@ -28,6 +28,7 @@ from snapshots.logs.ftrace import parse_trace
 from snapshots.logs.golden_replay import is_golden_header, replay_golden
 from snapshots.logs.guess import guess_mapping
 from snapshots.logs.machine_replay import LogReplay
+from snapshots.logs.modalloc_replay import is_modalloc_header, replay_modalloc
 from snapshots.logs.observed import ObservedReplay
 from snapshots.logs.real_machine import (
     DIRECT_MAPS,
@@ -42,6 +43,14 @@ from snapshots.logs.trace_log import TraceLog, pcpu_base_addr_from, possible_cpu
 from snapshots.segment_stores import SegmentSink
 
 Mapped = Mapping[str, object]
+
+GOLDEN_KINDS: tuple[
+    tuple[Callable[[object], bool], Callable[[str, Iterable[str]], ReplayReport]], ...
+] = (
+    (is_modalloc_header, replay_modalloc),
+    (is_golden_header, replay_golden),
+)
+"""Whose header it is, and who replays the file; the first that knows it does."""
 
 
 @dataclass(slots=True)
@@ -71,8 +80,9 @@ def replay_path(
         return replay_log(_folder_job(path, machine), sink_for)
     lines = read_lines(path)
     first = next(lines, "")
-    if is_golden_first_line(first):
-        return replay_golden(str(path), chain([first], lines))
+    replay_golden_file = _golden_replay_of(first)
+    if replay_golden_file is not None:
+        return replay_golden_file(str(path), chain([first], lines))
     if is_exported_first_line(first):
         report = import_exported(chain([first], lines), str(path), sink_for)
         if machine is not None:
@@ -83,12 +93,18 @@ def replay_path(
 
 def is_golden_first_line(line: str) -> bool:
     """Say whether a file that begins so is a golden file."""
+    return _golden_replay_of(line) is not None
+
+
+def _golden_replay_of(line: str) -> Callable[[str, Iterable[str]], ReplayReport] | None:
+    """Return who replays a golden file that begins so; None if it is none."""
     if not line.startswith("{"):
-        return False
+        return None
     try:
-        return is_golden_header(json.loads(line))
+        header = json.loads(line)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return next((replay for is_of, replay in GOLDEN_KINDS if is_of(header)), None)
 
 
 def _folder_job(path: Path, machine: Mapped | None) -> LogJob:
