@@ -1,8 +1,8 @@
 """What a CPU may be asked to do, by the kernel's own names, and the two accessors of per-CPU variables.
 
-A variable is named by its __percpu pointer. A CPU reaches its own copy by adding its base register, and
-another CPU's by adding that CPU's entry of __per_cpu_offset[], read from simulated memory. Both addresses
-go through the CPU's TLB and the page tables.
+A variable is named by its __percpu pointer. How a CPU finds its own copy and another CPU's is the per-CPU
+system's: with a base register, from __per_cpu_offset[], from an array of pointers. What is read on the way
+is read from simulated memory, through the CPU's TLB and the page tables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from kernel_sim.hotplug.bring_up import hotplug_call_table
 from kernel_sim.memory_calls import SIGNATURES as MEMORY_SIGNATURES
 from kernel_sim.memory_calls import memory_call_table
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
-from kernel_sim.percpu.balance import pcpu_balance_workfn
 from kernel_sim.primitives import PREEMPT
 
 if TYPE_CHECKING:
@@ -36,33 +35,32 @@ class PercpuAccess:
     async def this_cpu_read(self, cpu: int, ptr: int, size: int) -> int:
         """Return the value of this CPU's copy; size is 1 to 8 bytes. Raises BadAccess."""
         await PREEMPT
-        return self._load(cpu, self.machine.cpus[cpu].gs_base + ptr, size)
+        return self._load(cpu, self._own(cpu, ptr), size)
 
     async def this_cpu_write(self, cpu: int, ptr: int, value: int, size: int) -> None:
         """Set this CPU's copy. Raises BadAccess."""
         await PREEMPT
-        self._store(cpu, self.machine.cpus[cpu].gs_base + ptr, value, size)
+        self._store(cpu, self._own(cpu, ptr), value, size)
 
     async def this_cpu_add(self, cpu: int, ptr: int, value: int, size: int) -> None:
         """Add to this CPU's copy in one instruction: nobody comes between. Raises BadAccess."""
         await PREEMPT
-        addr = self.machine.cpus[cpu].gs_base + ptr
+        addr = self._own(cpu, ptr)
         self._store(cpu, addr, self._load(cpu, addr, size) + value, size)
 
     async def per_cpu_ptr(self, cpu: int, ptr: int, owner: int) -> int:
-        """Return the address of another CPU's copy, from __per_cpu_offset[]."""
+        """Return the address of another CPU's copy. Raises BadAccess."""
         await PREEMPT
-        return self._offset_of(cpu, owner) + ptr & self.machine.arch.address_mask
+        return self.machine.system.per_cpu(partial(self._load, cpu), cpu, ptr, owner)
 
     async def per_cpu(self, cpu: int, ptr: int, owner: int, size: int) -> int:
         """Return the value of another CPU's copy. Raises BadAccess."""
         addr = await self.per_cpu_ptr(cpu, ptr, owner)
         return self._load(cpu, addr, size)
 
-    def _offset_of(self, cpu: int, owner: int) -> int:
-        table = self.machine.symbol("__per_cpu_offset")
-        word_bytes = self.machine.arch.word_bytes
-        return self._load(cpu, table + word_bytes * owner, word_bytes)
+    def _own(self, cpu: int, ptr: int) -> int:
+        """Return the address of this CPU's copy, found the way its per-CPU system does."""
+        return self.machine.system.this_cpu(partial(self._load, cpu), cpu, ptr)
 
     def _load(self, cpu: int, addr: int, size: int) -> int:
         addr = self._checked(cpu, addr, size, "read")
@@ -72,7 +70,7 @@ class PercpuAccess:
         addr = self._checked(cpu, addr, size, "write")
         value &= (1 << 8 * size) - 1
         self.machine.access.write(cpu, addr, value.to_bytes(size, "little"))
-        self.machine.note_written(cpu, addr)
+        self.machine.system.note_written(cpu, addr)
 
     def _checked(self, cpu: int, addr: int, size: int, what: str) -> int:
         """Return the address cut to a word; one access stays within a page."""
@@ -107,11 +105,12 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
 def call_table(machine: Machine) -> dict[str, Callable[..., object]]:
     """Return all calls by name; each takes the CPU and the call's own arguments."""
     access = PercpuAccess(machine)
-    percpu = machine.percpu
+    system = machine.system
+    work = {system.work_function: system.work_path} if system.work_function else {}
     return {
-        "pcpu_alloc": percpu.pcpu_alloc,
-        "free_percpu": percpu.free_percpu,
-        "pcpu_balance_workfn": partial(pcpu_balance_workfn, percpu),
+        "pcpu_alloc": system.alloc,
+        "free_percpu": system.free,
+        **work,
         "this_cpu_read": access.this_cpu_read,
         "this_cpu_write": access.this_cpu_write,
         "this_cpu_add": access.this_cpu_add,

@@ -17,11 +17,8 @@ from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.page_leaves import Leaf, leaves
 from kernel_sim.mm.vmalloc import VmallocSpace
 from kernel_sim.mm.vmalloc_pages import area_pfns
-from kernel_sim.percpu.backing_vm import VmBacking
-from kernel_sim.percpu.chunk import Chunk
 
 Mapped = dict[int, int]
-CHUNK_CALLER = "pcpu_get_vm_areas"
 
 
 def check_pages(machine: Machine) -> None:
@@ -31,10 +28,7 @@ def check_pages(machine: Machine) -> None:
     """
     mapped: Mapped = {}
     owners: dict[int, str] = dict.fromkeys(machine.space.table_pfns, "page table")
-    _check_chunk_areas(machine)
-    for chunk in machine.percpu.chunks.values():
-        if chunk.number > 0:
-            _own_units(machine, chunk, owners, mapped)
+    _own_percpu(machine, owners, mapped)
     for space in machine.area_spaces():
         _own_areas(machine, space, owners, mapped)
     _own_blocks(machine, owners)
@@ -42,25 +36,12 @@ def check_pages(machine: Machine) -> None:
     _check_leaves(machine, mapped)
 
 
-def _check_chunk_areas(machine: Machine) -> None:
-    """Every chunk's address space is its own, and none is kept for a chunk that is no more."""
-    if not isinstance(machine.percpu.backing, VmBacking):
-        return
-    space = machine.vmalloc
-    wanted: dict[int, int] = {}
-    for chunk in machine.percpu.chunks.values():
-        for start in chunk.data if chunk.number > 0 else ():
-            area = space.find_area(start)
-            if area is None or area.start != start or start in space.lazy:
-                raise InvariantBroken(f"chunk {chunk.number}: no area in use starts at {start:#x}")
-            wanted[start] = chunk.number
-    for area in space.areas:
-        if (
-            area.caller == CHUNK_CALLER
-            and area.start not in wanted
-            and area.start not in space.lazy
-        ):
-            raise InvariantBroken(f"area {area.start:#x} for chunks is of no chunk")
+def _own_percpu(machine: Machine, owners: dict[int, str], mapped: Mapped) -> None:
+    spans = [(space.start, space.end) for space in machine.area_spaces()]
+    for page in machine.system.owned_pages():
+        own(owners, page.pfn, page.owner)
+        if any(start <= page.virt <= end for start, end in spans):
+            mapped[page.virt] = page.pfn
 
 
 def _own_blocks(machine: Machine, owners: dict[int, str]) -> None:
@@ -137,28 +118,6 @@ def _check_linear(machine: Machine, leaf: Leaf) -> None:
             machine.pages.zone_of_pfn(leaf.pfn)
             return
     raise InvariantBroken(f"{leaf.virt:#x} maps {phys:#x}, neither direct map nor kernel image do")
-
-
-def _own_units(machine: Machine, chunk: Chunk, owners: dict[int, str], mapped: Mapped) -> None:
-    if not isinstance(machine.percpu.backing, VmBacking):
-        order = (machine.places.group_sizes[0] >> PAGE_SHIFT) - 1
-        for page in range(chunk.data[0], chunk.data[0] + (1 << order.bit_length())):
-            own(owners, page, f"chunk {chunk.number}")
-        return
-    for cpu in machine.places.cpus:
-        for page in range(chunk.nr_pages):
-            virt = chunk.base_addr + machine.places.unit_offsets[cpu] + (page << PAGE_SHIFT)
-            phys = machine.space.translate(virt)
-            backed = bool(chunk.populated >> page & 1)
-            if backed != (phys is not None):
-                raise InvariantBroken(
-                    f"chunk {chunk.number} page {page} of cpu {cpu}: populated is {backed}, but a walk of"
-                    f" {virt:#x} gives {phys if phys is None else hex(phys)}"
-                )
-            if phys is not None:
-                owner = f"chunk {chunk.number} page {page} of cpu {cpu}"
-                own(owners, phys >> PAGE_SHIFT, owner)
-                mapped[virt] = phys >> PAGE_SHIFT
 
 
 def own(owners: dict[int, str], pfn: int, owner: str) -> None:

@@ -23,7 +23,6 @@ from kernel_sim.config_hardware import (
 )
 from kernel_sim.config_memory import NodeConfig, check_memory, read_nodes
 from kernel_sim.config_sections import (
-    PERCPU_PLAIN_KEYS,
     CpusConfig,
     KernelConfig,
     PercpuConfig,
@@ -33,6 +32,7 @@ from kernel_sim.config_sections import (
 from kernel_sim.config_table import ConfigTable, shown
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.phys_range import PhysRange
+from kernel_sim.percpu.catalogue import system_entry
 from kernel_sim.percpu.group_placement import find_group_addrs
 from kernel_sim.percpu.unit_layout import AllocInfo, build_alloc_info
 from kernel_sim.topology import NUMA_NO_NODE, Topology, default_distances, format_cpu_list
@@ -98,14 +98,12 @@ class MachineConfig:
             work_mode=top.table("work", ("mode",)).choice("mode", WORK_MODES, "auto"),
             symbols=_read_symbols(where, mapping.get("symbols", {})),
         )
-        config._check_first_chunk(percpu_table)
+        if system_entry(config.percpu.system).lays_out_units:
+            config._check_first_chunk(percpu_table)
         return config
 
     def to_mapping(self) -> dict[str, object]:
         """Return all of it as builtin types; from_mapping() of the result equals this machine."""
-        percpu: dict[str, object] = {key: getattr(self.percpu, key) for key in PERCPU_PLAIN_KEYS}
-        if self.percpu.group_phys:
-            percpu["group_phys"] = [f"{addr:#x}" for addr in self.percpu.group_phys]
         mapping: dict[str, object] = {
             "name": self.name,
             "kernel": self.kernel.to_mapping(),
@@ -117,7 +115,7 @@ class MachineConfig:
             "node": [node.to_mapping() for node in self.nodes],
             "memory": self.memory.to_mapping(),
             "tlb": {"profile": self.tlb.profile},
-            "percpu": percpu,
+            "percpu": self.percpu.to_mapping(),
             "vmalloc": self.vmalloc.to_mapping(),
             "modules": {"start": f"{self.modules.start:#x}", "end": f"{self.modules.end:#x}"},
             "trace": {"kmem": self.trace.kmem},

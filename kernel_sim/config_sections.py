@@ -16,10 +16,12 @@ from kernel_sim.alignment import is_power_of_two
 from kernel_sim.arch import ARCH_NAMES, ARCHES, DEFAULT_LEVELS, Arch
 from kernel_sim.config_table import ADDRESS_MAX, ConfigTable, parse_address, shown
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from kernel_sim.percpu.catalogue import CATALOGUE, DEFAULT_SYSTEM, system_entry
+from kernel_sim.percpu.options import OptionValue, OptionValues, option_values, read_options
+from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.percpu.unit_layout import MIN_ALLOC_SIZE_BYTES
 from kernel_sim.topology import LOCAL_DISTANCE, NR_CPUS_MAX, NR_NODES_MAX, format_cpu_list
 
-SYSTEMS = ("bitmap",)
 BACKENDS = ("vm", "km")
 FIRST_CHUNKS = ("embed", "page")
 FREE_HINTS = ("faithful", "fixed")
@@ -130,6 +132,7 @@ class PercpuConfig:
     distance_fn: bool
     free_hint: str
     group_phys: tuple[int, ...]  # empty: boot finds memory for the groups itself
+    options: OptionValues = ()  # the system's own switches, as far as they are not at their default
 
     @classmethod
     def from_table(
@@ -141,19 +144,27 @@ class PercpuConfig:
         which reach every address there; with several nodes it is built of pages.
         Source: setup_percpu.c, Linux 6.1.
         """
+        entry = _read_system(table, kernel)
+        for key in PERCPU_PLAIN_KEYS:
+            if table.has(key) and key not in ("system", "static_bytes", *entry.keys):
+                raise table.error(key, f"not for system {entry.name!r}; expected no such key")
         wide = kernel.arch.is_64bit
         usual = "page" if is_numa and not wide else "embed"
         first_chunk = table.choice("first_chunk", FIRST_CHUNKS, usual)
         embed = first_chunk == "embed"
         size = SIZE_BYTES_MAX
-        if not wide and not table.has("static_bytes"):
+        options = table.inner("options", tuple(option.key for option in entry.options))
+        if not wide and not entry.static_bytes and not table.has("static_bytes"):
             raise table.error("static_bytes", "missing; expected the size of i386's .data..percpu")
         config = cls(
-            system=table.choice("system", SYSTEMS, "bitmap"),
+            system=entry.name,
             backend=table.choice("backend", BACKENDS, "vm"),
             first_chunk=first_chunk,
             static_bytes=table.integer(
-                "static_bytes", RELEASES[kernel.version].static_bytes, lowest=1, highest=size
+                "static_bytes",
+                entry.static_bytes or RELEASES[kernel.version].static_bytes,
+                lowest=1,
+                highest=size,
             ),
             reserved_bytes=table.integer(
                 "reserved_bytes", 8 << 10 if wide else 0, lowest=0, highest=size
@@ -173,9 +184,27 @@ class PercpuConfig:
             distance_fn=table.boolean("distance_fn", embed),
             free_hint=table.choice("free_hint", FREE_HINTS, "faithful"),
             group_phys=_read_addresses(table, "group_phys"),
+            options=read_options(options, entry.options),
         )
         config._check(table)
         return config
+
+    def to_mapping(self) -> dict[str, object]:
+        """Return the table as builtin types: the keys that the system takes."""
+        entry = system_entry(self.system)
+        taken = ("system", "static_bytes", *entry.keys)
+        mapping: dict[str, object] = {
+            key: getattr(self, key) for key in PERCPU_PLAIN_KEYS if key in taken
+        }
+        if self.group_phys:
+            mapping["group_phys"] = [f"{addr:#x}" for addr in self.group_phys]
+        if self.options:
+            mapping["options"] = dict(self.options)
+        return mapping
+
+    def option(self, key: str) -> OptionValue:
+        """Return the value of one of the system's switches."""
+        return option_values(system_entry(self.system).options, self.options)[key]
 
     def _check(self, table: ConfigTable) -> None:
         if self.reserved_bytes % MIN_ALLOC_SIZE_BYTES:
@@ -214,7 +243,21 @@ class ScheduleConfig:
         return cls(table.choice("policy", POLICIES, "round_robin"), seed)
 
 
-PERCPU_PLAIN_KEYS = tuple(key for key in PercpuConfig.__slots__ if key != "group_phys")
+PERCPU_PLAIN_KEYS = tuple(
+    key for key in PercpuConfig.__slots__ if key not in ("group_phys", "options")
+)
+
+
+def _read_system(table: ConfigTable, kernel: KernelConfig) -> SystemEntry:
+    """Return the catalogue's entry of the system. Raises ConfigError if it never ran on this kind of CPU."""
+    entry = system_entry(table.choice("system", tuple(CATALOGUE), DEFAULT_SYSTEM))
+    if kernel.arch_name not in entry.arches:
+        ran_on = " and ".join(entry.arches)
+        raise table.error(
+            "system",
+            f"{entry.name!r} on {kernel.arch_name}; expected {ran_on}: it ran on nothing else",
+        )
+    return entry
 
 
 def _read_cpus(

@@ -87,6 +87,11 @@ class ConfigTable:
         """Return a table inside this one; an absent one is empty."""
         return ConfigTable(self.where, f"[{key}]", self.values.get(key, {}), keys)
 
+    def inner(self, key: str, keys: tuple[str, ...]) -> ConfigTable:
+        """Return a table inside this one, named with its place in it; an absent one is empty."""
+        label = f"{self.label[:-1]}.{key}]"
+        return ConfigTable(self.where, label, self.values.get(key, {}), keys)
+
     def has(self, key: str) -> bool:
         """Say whether the key was given."""
         return key in self.values

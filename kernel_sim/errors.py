@@ -2,6 +2,7 @@
 
     KernelSimError
     ├── ConfigError        the user asked for a machine that cannot be
+    │   └── NotThisSystem    something was asked of a per-CPU system that this machine has not
     ├── KernelFault        simulated code misbehaved: the debugger stops there
     │   ├── BadAccess        an address nobody maps
     │   │   └── PageFault      the same, met by the walk of a simulated CPU: CR2 and error code
@@ -21,6 +22,10 @@ class KernelSimError(Exception):
 
 class ConfigError(KernelSimError):
     """A machine that cannot exist was asked for; the text names the key and what it should be."""
+
+
+class NotThisSystem(ConfigError):
+    """Something was asked that only another per-CPU system has."""
 
 
 class KernelFault(KernelSimError):

@@ -63,8 +63,18 @@ def apply_input(machine: Machine, given: Input) -> Call | None:
     if given.do in CALL_SIGNATURES or given.do == "kworker":
         _check_online(machine, given)
     if given.do in CALL_SIGNATURES:
+        if given.do not in machine.call_table:
+            raise ConfigError(
+                f"input at step {given.step}: {given.do}: this machine's per-CPU system"
+                f" {machine.system.name!r} has no such function"
+            )
         return machine.give(given.cpu, given.do, given.args)
     if given.do == "kworker":
+        if not machine.system.work_function:
+            raise ConfigError(
+                f"input at step {given.step}: kworker: this machine's per-CPU system"
+                f" {machine.system.name!r} has no background work"
+            )
         return machine.start_work(given.cpu)
     turn = KNOBS.get(given.do)
     if turn is None:

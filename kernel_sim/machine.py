@@ -13,7 +13,6 @@ out and put back, in machine_state.py.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,21 +20,22 @@ from kernel_sim.arch import Arch
 from kernel_sim.call import IN_IRQ, IN_KWORKER, IN_TASK, Arg, Call, frames_of
 from kernel_sim.config import MachineConfig
 from kernel_sim.cpu import Cpu
-from kernel_sim.errors import KernelBug, KernelFault, PageFault
+from kernel_sim.errors import KernelBug, KernelFault, NotThisSystem, PageFault
 from kernel_sim.events import Event, EventAt, PageFaultKernel, Printk, WorkBegan, WorkQueued
 from kernel_sim.mm.address_space import KernelAddressSpace
 from kernel_sim.mm.fixmap import Fixmap
 from kernel_sim.mm.frames import PhysicalMemory
 from kernel_sim.mm.memory_access import MemoryAccess
-from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.page_alloc import PageAllocator
 from kernel_sim.mm.slab import SlabAllocator
 from kernel_sim.mm.tlb import Tlb
 from kernel_sim.mm.vmalloc import VmallocSpace, lazy_max_pages_of
 from kernel_sim.modules.loader import ModuleLoader
-from kernel_sim.percpu.backing_vm import UnitPlaces
 from kernel_sim.percpu.bitmap import BitmapPercpu
+from kernel_sim.percpu.protocol import PercpuSystem
+from kernel_sim.percpu.unit_boot import Units
 from kernel_sim.percpu.unit_layout import AllocInfo
+from kernel_sim.percpu.unit_places import UnitPlaces
 from kernel_sim.primitives import Lock
 from kernel_sim.schedule import Scheduler
 from kernel_sim.topology import Topology
@@ -74,7 +74,6 @@ class Machine:
     config: MachineConfig
     arch: Arch
     topology: Topology
-    alloc_info: AllocInfo
     memory: PhysicalMemory
     pages: PageAllocator
     slab: SlabAllocator
@@ -86,10 +85,12 @@ class Machine:
     access: MemoryAccess
     cpus: dict[int, Cpu]
     scheduler: Scheduler
-    boot_group_addrs: tuple[int, ...]
-    percpu: BitmapPercpu = field(init=False)
-    places: UnitPlaces = field(init=False)
-    unit_starts: tuple[int, ...] = ()  # offsets of all units, ascending
+    image_addr: int  # of the kernel image, where symbols have it
+    image_bytes: int
+    system: PercpuSystem = field(init=False)
+    bitmap: BitmapPercpu | None = None  # what system is made of, where it is that one
+    units: Units | None = None  # of systems whose chunks have units
+    spinlocks: tuple[Lock, ...] = ()  # of the system, that keep interrupts out
     modules: ModuleLoader = field(init=False)
     symbols: dict[str, int] = field(default_factory=dict)
     call_table: dict[str, Callable[..., object]] = field(default_factory=dict)
@@ -108,6 +109,46 @@ class Machine:
     part_cache: dict[str, object] = field(default_factory=dict)
     boot_parts: dict[str, object] = field(default_factory=dict)  # what optional parts began as
     pages_version: tuple[int, ...] = ()
+
+    # -- the per-CPU system ------------------------------------------------------------------------
+
+    def use_system(self, system: PercpuSystem) -> None:
+        """Take the per-CPU system that boot has made."""
+        self.system = system
+        self.spinlocks = tuple(lock for lock in system.locks if lock.irqs_off)
+
+    @property
+    def percpu(self) -> BitmapPercpu:
+        """The bitmap allocator. Raises NotThisSystem on a machine with another system."""
+        if self.bitmap is None:
+            raise NotThisSystem(
+                f"this machine's per-CPU memory is {self.system.name!r}; expected 'bitmap'"
+            )
+        return self.bitmap
+
+    @property
+    def percpu_units(self) -> Units:
+        """The units of its chunks. Raises NotThisSystem where there are none."""
+        if self.units is None:
+            raise NotThisSystem(
+                f"this machine's per-CPU memory is {self.system.name!r}, which has no chunks of units"
+            )
+        return self.units
+
+    @property
+    def alloc_info(self) -> AllocInfo:
+        """The layout of units. Raises NotThisSystem where there are none."""
+        return self.percpu_units.info
+
+    @property
+    def places(self) -> UnitPlaces:
+        """Where units lie. Raises NotThisSystem where there are none."""
+        return self.percpu_units.places
+
+    @property
+    def boot_group_addrs(self) -> tuple[int, ...]:
+        """Where the first chunk's groups lie. Raises NotThisSystem where there are none."""
+        return self.percpu_units.group_addrs
 
     # -- what kernel code calls --------------------------------------------------------------------
 
@@ -141,17 +182,8 @@ class Machine:
 
     def percpu_symbol_offset(self, name: str) -> int | None:
         """Return where a static per-CPU variable lies in a unit, None for any other symbol."""
-        offset = self.symbols.get(name, -1) - self.percpu.percpu_start
-        return offset if 0 <= offset < self.alloc_info.static_size_bytes else None
-
-    def note_written(self, cpu: int, addr: int) -> None:
-        """Remember that a CPU wrote to a unit of a chunk, which an allocation must clear from then on."""
-        for chunk in self.percpu.chunks_around(addr, self.places.group_offsets):
-            offset = addr - chunk.base_addr
-            unit = bisect_right(self.unit_starts, offset) - 1
-            inside = unit >= 0 and offset - self.unit_starts[unit] < chunk.nr_pages << PAGE_SHIFT
-            if inside and not chunk.written:
-                chunk.written = chunk.changed = True
+        offset = self.symbols.get(name, -1) - self.system.percpu_start
+        return offset if 0 <= offset < self.system.static_bytes else None
 
     # -- CPUs and nodes that come and go -----------------------------------------------------------
 
@@ -161,8 +193,7 @@ class Machine:
 
     def per_cpu_offset(self, cpu: int) -> int:
         """Return what the CPU adds to a __percpu pointer to reach its own copy."""
-        base = self.percpu.base_addr - self.percpu.percpu_start
-        return base + self.places.unit_offsets[cpu] & self.arch.address_mask
+        return self.system.per_cpu_offset(cpu)
 
     def count_online_of_nodes(self, coming: int = -1) -> None:
         """Tell the page allocator how many CPUs run on each node; coming counts as one of them."""
@@ -219,12 +250,15 @@ class Machine:
         call = Call(name, cpu, args, context)
         call.csd = Lock(f"csd of cpu {cpu}", irqs_off=False, holder=cpu, is_csd=True)
         owner = self.cpus[cpu]
-        if call.may_begin(owner.stack, self.percpu.lock.holder == cpu):
+        if call.may_begin(owner.stack, self._keeps_interrupts_out(cpu)):
             self._begin(owner, call)
         else:
             owner.interrupts.append(call)
             self.nr_held_back += 1
         return call
+
+    def _keeps_interrupts_out(self, cpu: int) -> bool:
+        return any(lock.holder == cpu for lock in self.spinlocks)
 
     def interrupt(self, cpu: int, name: str, args: tuple[Arg, ...]) -> Lock:
         """Let a CPU run a function in an interrupt; the lock is free when it is done."""
@@ -234,10 +268,10 @@ class Machine:
         return csd
 
     def start_work(self, cpu: int) -> Call:
-        """Let the kworker of a CPU run the balance work now, whether anyone asked for it or not."""
+        """Let the kworker of a CPU run the background work now, whether anyone asked for it or not."""
         self.work.queued_cpu = -1
         self.work.nr_requests = 0
-        call = Call("pcpu_balance_workfn", cpu, (), IN_KWORKER)
+        call = Call(self.system.work_function, cpu, (), IN_KWORKER)
         self._take_up(self.cpus[cpu], call)
         return call
 
@@ -264,7 +298,7 @@ class Machine:
         """Begin what was kept out of a CPU and may come in now."""
         for owner in self.cpus.values():
             for call in tuple(owner.interrupts):
-                if call.may_begin(owner.stack, self.percpu.lock.holder == owner.number):
+                if call.may_begin(owner.stack, self._keeps_interrupts_out(owner.number)):
                     owner.interrupts.remove(call)
                     self.nr_held_back -= 1
                     self._begin(owner, call)
@@ -312,7 +346,7 @@ class Machine:
         if any(self.cpus[number].is_runnable() for number in self.active):
             return
         for owner in self.cpus.values() if self.nr_held_back else ():
-            held = self.percpu.lock.holder == owner.number
+            held = self._keeps_interrupts_out(owner.number)
             if any(call.may_begin(owner.stack, held) for call in owner.interrupts):
                 return
         self._stuck()

@@ -4,8 +4,8 @@
     clock             step, scheduler, work, warn counters       always
     calls             calls under way or in line (digest only)   always
     log               the kernel log                             it grew
-    percpu            counters, lists of chunks, locks           always
-    chunk.N           one chunk                                  something in it changed
+    percpu, chunk.N   the bitmap allocator's                     something in a chunk changed
+    system, system.N  another per-CPU system's                   something in it changed
     pages             zones, free lists                          a page was given or taken
     vmalloc           areas                                      always (there are few)
     tables            which pages hold page tables               one was added
@@ -28,14 +28,13 @@ from kernel_sim.mm.vmalloc import VmallocSpace, VmallocState
 from kernel_sim.optional_parts import (
     assume,
     dump_optional,
-    is_same,
     load_optional,
     note_versions,
     stale_part,
 )
-from kernel_sim.percpu.chunk import Chunk
-from kernel_sim.percpu.state import Dump, dump_chunk, dump_percpu, load_chunk, load_percpu
+from kernel_sim.same_state import is_same
 
+Dump: TypeAlias = tuple[object, ...]
 Parts: TypeAlias = dict[str, object]
 
 
@@ -45,8 +44,8 @@ def dump_parts(machine: Machine) -> Parts:
     parts: Parts = {
         "clock": _clock(machine),
         "calls": _calls(machine),
-        "percpu": dump_percpu(machine.percpu),
         "vmalloc": machine.vmalloc.dump(),
+        **machine.system.dump(cache),
     }
     parts["log"] = _kept(cache, "log", len(machine.kernel_log), lambda: tuple(machine.kernel_log))
     version = pages_version(machine.pages)
@@ -54,12 +53,6 @@ def dump_parts(machine: Machine) -> Parts:
     parts["tables"] = _kept(
         cache, "tables", machine.space.nr_table_pages, lambda: tuple(machine.space.table_pfns)
     )
-    for number, chunk in machine.percpu.chunks.items():
-        name = f"chunk.{number}"
-        if chunk.changed or name not in cache:
-            cache[name] = dump_chunk(chunk)
-            chunk.changed = False
-        parts[name] = cache[name]
     dump_optional(machine, parts)
     frames = machine.memory.frames
     for pfn in machine.memory.take_changed():
@@ -124,7 +117,7 @@ def load_parts(machine: Machine, parts: Parts) -> None:
     _drop_calls(machine)
     cache = machine.part_cache
     _load_clock(machine, cast("Dump", parts["clock"]))
-    _load_chunks(machine, parts)
+    machine.system.load(parts, cache)
     _load_frames(machine, parts)
     if _differs(cache, parts, "log") or len(machine.kernel_log) != cache.get("version.log"):
         machine.kernel_log = [
@@ -178,19 +171,6 @@ def _load_clock(machine: Machine, clock: Dump) -> None:
     machine.fault = None
 
 
-def _load_chunks(machine: Machine, parts: Parts) -> None:
-    percpu = machine.percpu
-    chunks: dict[int, Chunk] = {}
-    for name, part in parts.items():
-        if not name.startswith("chunk."):
-            continue
-        number = int(name[6:])
-        held = percpu.chunks.get(number)
-        unchanged = held is not None and not held.changed and machine.part_cache.get(name) is part
-        chunks[number] = held if unchanged and held else load_chunk(cast("Dump", part))
-    load_percpu(percpu, cast("Dump", parts["percpu"]), chunks)
-
-
 def _load_frames(machine: Machine, parts: Parts) -> None:
     memory, cache = machine.memory, machine.part_cache
     written = dict.fromkeys(memory.take_changed())
@@ -211,10 +191,9 @@ def _load_frames(machine: Machine, parts: Parts) -> None:
 def check_cache(machine: Machine) -> None:
     """Raise InvariantBroken if a part that claims to be unchanged differs from its last dump."""
     cache = machine.part_cache
-    for number, chunk in machine.percpu.chunks.items():
-        name = f"chunk.{number}"
-        if not chunk.changed and name in cache and not is_same(cache[name], dump_chunk(chunk)):
-            raise InvariantBroken(f"chunk {number} changed without saying so")
+    unnoticed = machine.system.unnoticed_change(cache)
+    if unnoticed:
+        raise InvariantBroken(f"{unnoticed} changed without saying so")
     changed = machine.memory.changed
     for pfn, frame in machine.memory.frames.items():
         name = f"frame.{pfn}"

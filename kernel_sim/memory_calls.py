@@ -119,7 +119,7 @@ class MemoryCalls:
         self._check_size(cpu, size)
         data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
         self.machine.access.write(cpu, addr, data)
-        self.machine.note_written(cpu, addr)
+        self.machine.system.note_written(cpu, addr)
 
     def _tell(self, cpu: int, event: MmPageAlloc | MmPageFree) -> None:
         """Tell of one block, unless the allocator tells of all."""

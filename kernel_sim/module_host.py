@@ -40,24 +40,43 @@ class MachineModuleHost:
         self, cpu: int, size: int, align: int, reserved: bool, gfp: int, call_site: str
     ) -> IntPath:
         """Return the __percpu pointer of a new area."""
-        return self.machine.percpu.pcpu_alloc(cpu, size, align, reserved, gfp, call_site)
+        return self.machine.system.alloc(cpu, size, align, reserved, gfp, call_site)
 
     def free_percpu(self, cpu: int, ptr: int) -> Path:
         """Give a per-CPU area back."""
-        return self.machine.percpu.free_percpu(cpu, ptr)
+        return self.machine.system.free(cpu, ptr)
 
     def write(self, cpu: int, addr: int, data: bytes) -> None:
         """Write to simulated memory. Raises PageFault."""
         self.machine.access.write(cpu, addr, data)
-        self.machine.note_written(cpu, addr)
+        self.machine.system.note_written(cpu, addr)
 
     def read(self, cpu: int, addr: int, nr_bytes: int) -> bytes:
         """Read simulated memory. Raises PageFault."""
         return self.machine.access.read(cpu, addr, nr_bytes)
 
-    def per_cpu_addr(self, ptr: int, cpu: int) -> int:
-        """Return the address of a CPU's copy."""
-        return self.machine.per_cpu_offset(cpu) + ptr & self.machine.arch.address_mask
+    @property
+    def percpu_align_max(self) -> int:
+        """The largest alignment of a per-CPU section."""
+        return self.machine.system.module_align_max
+
+    def modalloc(
+        self, cpu: int, name: str, size: int, align: int, nr_variables: int, call_site: str
+    ) -> IntPath:
+        """Return the ptr of a new per-CPU section."""
+        return self.machine.system.modalloc(cpu, name, size, align, nr_variables, call_site)
+
+    def take_image(self, cpu: int, ptr: int, image: bytes) -> bool:
+        """Show the per-CPU system a section's initial image."""
+        return self.machine.system.take_image(cpu, ptr, image)
+
+    def modfree(self, cpu: int, ptr: int) -> Path:
+        """Give a per-CPU section back."""
+        return self.machine.system.modfree(cpu, ptr)
+
+    def per_cpu_addr(self, ptr: int, cpu: int) -> int | None:
+        """Return the address of a CPU's copy, None if it has none."""
+        return self.machine.system.copy_addr(ptr, cpu)
 
     def set_memory(self, cpu: int, addr: int, nr_pages: int, kind: str) -> bool:
         """Set the protection of pages; False if a large page could not be split."""

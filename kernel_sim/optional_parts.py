@@ -25,6 +25,7 @@ from kernel_sim.mm.tlb import Tlb
 from kernel_sim.mm.vmalloc import VmallocSpace
 from kernel_sim.modules.loader import ModuleLoader
 from kernel_sim.modules.module import LIVE
+from kernel_sim.same_state import is_same
 
 Parts: TypeAlias = dict[str, object]
 TLB_PREFIX = "tlb."
@@ -226,18 +227,6 @@ def stale_part(machine: Machine) -> str | None:
         if cache.get(f"version.{name}", 0) == tlb.version and not is_same(held, tlb.dump()):
             return name
     return None
-
-
-def is_same(one: object, other: object) -> bool:
-    """Say whether two dumps are the same state: a list and a tuple of equal members are.
-
-    A part that comes from a file has tuples where its dump has lists.
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        return list(one) == list(other) and all(is_same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    return one == other
 
 
 def _check_tlb_names(machine: Machine, parts: Parts) -> None:

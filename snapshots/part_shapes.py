@@ -169,6 +169,7 @@ SHAPES: dict[str, Shape] = {
     "calls": _anything,  # a keyframe with any is refused when it is loaded
     "log": _rows(_row(_INT, _TEXT)),
     "percpu": _row(_rows(_NUMBER), _COUNTS, _INTS, _rows(_INTS), _INT, _INT),
+    "system": _anything,  # held against its type when it is loaded, and checked as a whole
     "vmalloc": _VMALLOC,
     "pages": _table(
         memory=_rows(_row(_COUNT, _RANGES)), distances=_rows(_COUNTS), nodes_with_cpus=_COUNTS,

@@ -96,14 +96,20 @@ def page_alloc_cpu_dead(machine: Machine, cpu: int, for_cpu: int) -> int:
 
 
 def pcpu_cpu_prepare(machine: Machine, cpu: int, for_cpu: int) -> int:
-    """Tell the per-CPU system that a CPU comes; 'bitmap' has a unit for every possible one already."""
+    """Tell the per-CPU system that a CPU comes; what it needs for it may fail."""
+    return machine.system.cpu_prepare(cpu, for_cpu)
+
+
+def pcpu_cpu_dead(machine: Machine, cpu: int, for_cpu: int) -> int:
+    """Tell the per-CPU system that a CPU has gone."""
+    machine.system.cpu_dead(cpu, for_cpu)
     return 0
 
 
 def cpu_init(machine: Machine, cpu: int, for_cpu: int) -> int:
     """Load the base register and begin with an empty TLB."""
     owner = machine.cpus[for_cpu]
-    owner.gs_base = machine.per_cpu_offset(for_cpu)
+    owner.gs_base = machine.system.base_of(for_cpu)
     _reset_tlb(machine, for_cpu)
     return 0
 
@@ -154,6 +160,7 @@ _CALLBACKS = {
     "page_alloc_cpu_online": page_alloc_cpu_online,
     "page_alloc_cpu_dead": page_alloc_cpu_dead,
     "pcpu_cpu_prepare": pcpu_cpu_prepare,
+    "pcpu_cpu_dead": pcpu_cpu_dead,
     "cpu_init": cpu_init,
     "tlb_dying": tlb_dying,
     "sched_cpu_starting": sched_cpu_starting,

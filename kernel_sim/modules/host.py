@@ -52,6 +52,25 @@ class ModuleHost(Protocol):
         """Return the __percpu pointer of a new area; reserved: from the reserved chunk first."""
         ...
 
+    @property
+    def percpu_align_max(self) -> int:
+        """The largest alignment that a per-CPU section gets."""
+        ...
+
+    def modalloc(
+        self, cpu: int, name: str, size: int, align: int, nr_variables: int, call_site: str
+    ) -> IntPath:
+        """Return the ptr of a new per-CPU section; 0 without room, MODALLOC_SAID if that was said."""
+        ...
+
+    def take_image(self, cpu: int, ptr: int, image: bytes) -> bool:
+        """Show a section's initial image before it is copied; False: there is no memory for the copies."""
+        ...
+
+    def modfree(self, cpu: int, ptr: int) -> Path:
+        """Give a per-CPU section back."""
+        ...
+
     def free_percpu(self, cpu: int, ptr: int) -> Path:
         """Give a per-CPU area back."""
         ...
@@ -64,8 +83,8 @@ class ModuleHost(Protocol):
         """Read simulated memory. Raises PageFault."""
         ...
 
-    def per_cpu_addr(self, ptr: int, cpu: int) -> int:
-        """Return the address of a CPU's copy."""
+    def per_cpu_addr(self, ptr: int, cpu: int) -> int | None:
+        """Return the address of a CPU's copy, None if it has none."""
         ...
 
     def set_memory(self, cpu: int, addr: int, nr_pages: int, kind: str) -> bool:

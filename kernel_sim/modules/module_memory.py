@@ -11,7 +11,6 @@ Source: kernel/module/main.c, strict_rwx.c, Linux 6.1.
 
 from __future__ import annotations
 
-from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.modules.elf_headers import SHT_NOBITS, X86_64
 from kernel_sim.modules.elf_object import RelocationSection
 from kernel_sim.modules.errors import ENOEXEC, ENOMEM
@@ -23,6 +22,7 @@ from kernel_sim.modules.relocate_x86_64 import apply_relocate_add
 from kernel_sim.modules.relocation import LoadedBytes, Refused
 from kernel_sim.modules.section_layout import BlockLayout
 from kernel_sim.modules.symtab_layout import core_symtab_bytes
+from kernel_sim.percpu.protocol import MODALLOC_SAID
 from kernel_sim.primitives import PREEMPT
 
 KERN_ERR, KERN_WARNING = 3, 4
@@ -69,10 +69,15 @@ async def percpu_modalloc(host: ModuleHost, cpu: int, mod: Module, info: LoadInf
     if section is None or not section.size_bytes:
         return 0
     align = section.align or 1
-    if align > host.page_size:
-        host.printk(cpu, KERN_WARNING, f"{mod.name}: per-cpu alignment {align} > {host.page_size}")
-        align = host.page_size
-    ptr = await host.pcpu_alloc(cpu, section.size_bytes, align, True, GFP_KERNEL, PERCPU_CALL_SITE)
+    if align > host.percpu_align_max:
+        text = f"{mod.name}: per-cpu alignment {align} > {host.percpu_align_max}"
+        host.printk(cpu, KERN_WARNING, text)
+        align = host.percpu_align_max
+    ptr = await host.modalloc(
+        cpu, mod.name, section.size_bytes, align, _nr_variables(info), PERCPU_CALL_SITE
+    )
+    if ptr == MODALLOC_SAID:
+        return -ENOMEM
     if not ptr:
         host.printk(
             cpu, KERN_WARNING,
@@ -102,8 +107,10 @@ async def apply_relocations(host: ModuleHost, cpu: int, mod: Module, info: LoadI
 
 
 async def post_relocation(host: ModuleHost, cpu: int, mod: Module, info: LoadInfo) -> int:
-    """Fill every CPU's copy of the per-CPU section, and the symbol tables; always 0."""
-    await percpu_modcopy(host, cpu, mod, info)
+    """Fill every CPU's copy of the per-CPU section, and the symbol tables; 0 or -ENOMEM."""
+    result = await percpu_modcopy(host, cpu, mod, info)
+    if result:
+        return result
     symbols, names, types = core_symtab_bytes(info.elf, info.symtab, info.values)
     host.write(cpu, mod.core_addr + info.symtab.symbols_offset, symbols)
     host.write(cpu, mod.core_addr + info.symtab.strings_offset, names)
@@ -111,14 +118,19 @@ async def post_relocation(host: ModuleHost, cpu: int, mod: Module, info: LoadInf
     return 0
 
 
-async def percpu_modcopy(host: ModuleHost, cpu: int, mod: Module, info: LoadInfo) -> None:
-    """Copy the initial image of the per-CPU section to every possible CPU's copy."""
+async def percpu_modcopy(host: ModuleHost, cpu: int, mod: Module, info: LoadInfo) -> int:
+    """Copy the initial image of the per-CPU section to every copy there is; 0 or -ENOMEM."""
     if info.percpu is None or not mod.percpu_size_bytes:
-        return
+        return 0
     image = info.elf.data_of(info.percpu) or bytes(info.percpu.size_bytes)
+    if not host.take_image(cpu, mod.percpu_ptr, image):
+        return -ENOMEM
     for owner in host.possible_cpus:
         await PREEMPT
-        host.write(cpu, host.per_cpu_addr(mod.percpu_ptr, owner), image)
+        addr = host.per_cpu_addr(mod.percpu_ptr, owner)
+        if addr is not None:
+            host.write(cpu, addr, image)
+    return 0
 
 
 async def percpu_modfree(host: ModuleHost, cpu: int, mod: Module) -> None:
@@ -126,7 +138,7 @@ async def percpu_modfree(host: ModuleHost, cpu: int, mod: Module) -> None:
     if mod.percpu_ptr:
         ptr, mod.percpu_ptr = mod.percpu_ptr, 0
         mod.percpu_size_bytes = mod.percpu_align = 0
-        await host.free_percpu(cpu, ptr)
+        await host.modfree(cpu, ptr)
 
 
 async def module_deallocate(host: ModuleHost, cpu: int, mod: Module) -> None:
@@ -192,6 +204,13 @@ def _clear(host: ModuleHost, cpu: int, addr: int, size_bytes: int) -> None:
     zeros = bytes(host.page_size)
     for offset in range(0, size_bytes, host.page_size):
         host.write(cpu, addr + offset, zeros)
+
+
+def _nr_variables(info: LoadInfo) -> int:
+    """Return how many variables the per-CPU section has: the named objects in it, at least one."""
+    index = info.percpu.index if info.percpu is not None else -1
+    named = sum(bool(symbol.name) and symbol.section_index == index for symbol in info.elf.symbols)
+    return max(named, 1)
 
 
 def _relocate_section(

@@ -16,9 +16,10 @@ from kernel_sim.mm.frames import PhysicalMemory
 from kernel_sim.mm.memory_access import MemoryAccess
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.page_alloc import PageAllocator
-from kernel_sim.percpu.backing_vm import UnitPlaces, clear_by_access, clear_in_units
+from kernel_sim.percpu.backing_vm import clear_by_access, clear_in_units
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import Chunk
+from kernel_sim.percpu.unit_places import UnitPlaces
 from kernel_sim.primitives import PREEMPT
 
 

@@ -31,6 +31,7 @@ from kernel_sim.mm.watermarks import PROFILE_PLAIN
 from kernel_sim.percpu.bitmap import BitmapPercpu
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.reclaim import should_reclaim
+from kernel_sim.percpu.unit_places import UnitPlaces
 from kernel_sim.primitives import PREEMPT
 
 PAGE_CALLER = "pcpu_alloc_pages"
@@ -49,18 +50,6 @@ class NothingToFlush:
 def flush_nothing(cpu: int, start: int, end: int) -> Awaitable[None]:
     """Make no CPU forget [start, end)."""
     return NothingToFlush()
-
-
-@dataclass(frozen=True, slots=True)
-class UnitPlaces:
-    """Where the units of a chunk lie, relative to its base, and on which node they should be."""
-
-    cpus: tuple[int, ...]
-    node_of_cpu: tuple[int, ...]
-    unit_offsets: tuple[int, ...]  # by CPU number
-    group_offsets: tuple[int, ...]
-    group_sizes: tuple[int, ...]
-    atom_size_bytes: int
 
 
 @dataclass(slots=True)

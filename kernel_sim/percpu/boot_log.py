@@ -17,13 +17,15 @@ arch/x86/kernel/cpu/topology.c.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from kernel_sim.config import MachineConfig
-from kernel_sim.config_memory import NodeConfig
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.phys_range import PhysRange
 from kernel_sim.percpu.unit_layout import AllocInfo, is_too_wide, max_distance_bytes
+
+if TYPE_CHECKING:
+    from kernel_sim.config import MachineConfig
+    from kernel_sim.config_memory import NodeConfig
 
 KERN_WARNING = 4
 KERN_INFO = 6
@@ -49,7 +51,13 @@ def boot_lines(config: MachineConfig, group_phys: Sequence[int] = ()) -> tuple[B
     group_phys says where the groups of an embedded first chunk lie; without it, config.percpu's
     own; without both, they are taken to lie near enough to each other.
     """
-    head = (*numa_lines(config), allowing_cpus_line(config), setup_percpu_line(config))
+    head = (*numa_lines(config), allowing_cpus_line(config))
+    return *head, *percpu_lines(config, group_phys)
+
+
+def percpu_lines(config: MachineConfig, group_phys: Sequence[int] = ()) -> tuple[BootLine, ...]:
+    """Return what the setup of per-CPU areas prints, the limits first; group_phys as above."""
+    head = (setup_percpu_line(config),)
     backend = config.percpu.backend
     info = config.alloc_info()
     addrs = group_phys or config.percpu.group_phys

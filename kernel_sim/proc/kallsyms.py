@@ -31,7 +31,7 @@ class SymbolRow(NamedTuple):
 def kallsyms_rows(machine: Machine) -> tuple[SymbolRow, ...]:
     """Return the machine's static per-CPU symbols by offset; equal ones in the config's order."""
     arch = machine.config.kernel.arch
-    end = machine.percpu.percpu_start + machine.alloc_info.static_size_bytes
+    end = machine.system.percpu_start + machine.system.static_bytes
     kind = ABSOLUTE if arch.percpu_is_zero_based else DATA
     rows = [
         SymbolRow(addr, kind, name, "")

@@ -174,8 +174,8 @@ def nr_table_pages(machine: Machine, node: int | None = None) -> int:
 
 
 def nr_percpu_pages(machine: Machine) -> int:
-    """Return the pages behind all units. Source: pcpu_nr_pages(), Linux 6.1."""
-    return machine.percpu.nr_populated * machine.alloc_info.nr_units
+    """Return the pages behind all per-CPU copies. Source: pcpu_nr_pages(), Linux 6.1."""
+    return machine.system.nr_pages()
 
 
 def direct_map_bytes(machine: Machine) -> dict[int, int]:

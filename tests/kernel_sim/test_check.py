@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from kernel_sim.check import check_chunk, check_machine
+from kernel_sim.check import check_machine
 from kernel_sim.errors import InvariantBroken
 from kernel_sim.machine_state import dump_parts
 from kernel_sim.percpu.backing_vm import PAGE_KERNEL
+from kernel_sim.percpu.bitmap_check import check_chunk
 
 Build = Callable[..., Any]
 

@@ -85,7 +85,7 @@ def test_a_modules_variable_that_was_freed(whole: Whole) -> None:
     module = whole.machine.modules.find_module("counter")
     assert module is not None
     whole.call("free_percpu", module.variables["counters"])
-    assert "no allocated area starts there" in broken(whole)
+    assert "no per-CPU area is at" in broken(whole)
 
 
 def test_a_slab_that_miscounts(whole: Whole) -> None:

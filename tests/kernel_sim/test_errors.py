@@ -14,6 +14,7 @@ def test_the_tree_is_divided_by_whose_fault_it_is() -> None:
     assert parents == {
         "KernelSimError": "Exception",
         "ConfigError": "KernelSimError",
+        "NotThisSystem": "ConfigError",
         "KernelFault": "KernelSimError",
         "BadAccess": "KernelFault",
         "PageFault": "BadAccess",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.modules.loader import ModuleLoader
 from kernel_sim.primitives import PREEMPT, Lock, run_undisturbed
 
@@ -91,6 +92,21 @@ class FakeHost:
                 self.pages.setdefault(page, bytearray(PAGE))
                 self.protections.setdefault(page, "rw+nx")
         return at
+
+    @property
+    def percpu_align_max(self) -> int:
+        return self.page_size
+
+    def modalloc(
+        self, cpu: int, name: str, size: int, align: int, nr_variables: int, call_site: str
+    ) -> Coroutine[Any, None, int | None]:
+        return self.pcpu_alloc(cpu, size, align, True, GFP_KERNEL, call_site)
+
+    def take_image(self, cpu: int, ptr: int, image: bytes) -> bool:
+        return True
+
+    def modfree(self, cpu: int, ptr: int) -> Coroutine[Any, None, None]:
+        return self.free_percpu(cpu, ptr)
 
     async def free_percpu(self, cpu: int, ptr: int) -> None:
         await PREEMPT

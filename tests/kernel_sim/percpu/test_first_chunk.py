@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_sim.check import check_chunk
+from kernel_sim.percpu.bitmap_check import check_chunk
 from kernel_sim.percpu.chunk import RESERVED
 from kernel_sim.percpu.first_chunk import served_region
 

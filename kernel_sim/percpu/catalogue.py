@@ -1,0 +1,23 @@
+"""All per-CPU memory systems, by the name that a machine's description gives.
+
+A new one is a file in systems/ with an ENTRY, and a line here. Nothing else asks which system it is.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from kernel_sim.percpu.system_entry import SystemEntry
+from kernel_sim.percpu.systems.bitmap import ENTRY as BITMAP
+
+ENTRIES: Final[tuple[SystemEntry, ...]] = (BITMAP,)
+"""In the order of their years."""
+
+CATALOGUE: Final = MappingProxyType({entry.name: entry for entry in ENTRIES})
+DEFAULT_SYSTEM: Final = BITMAP.name
+
+
+def system_entry(name: str) -> SystemEntry:
+    """Return the entry of a name that a checked config holds."""
+    return CATALOGUE[name]

@@ -1,0 +1,47 @@
+"""What the catalogue knows of a per-CPU system: its history, what may be set, how it comes up.
+
+    place(early)        ──► memory that must be set aside before there are page tables
+    boot(machine, placed) ──► the system, its static copies standing; tables of boot may still be taken
+
+boot() runs with the kernel's memory mapped and before the page allocator hands out tables. Registers and
+`__per_cpu_offset[]` are loaded afterwards from what the system says they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kernel_sim.percpu.options import Option
+
+if TYPE_CHECKING:
+    from kernel_sim.early_memory import EarlyMemory
+    from kernel_sim.machine import Machine
+    from kernel_sim.percpu.protocol import PercpuSystem
+
+
+def place_nothing(early: EarlyMemory) -> None:
+    """Set nothing aside before the page tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEntry:
+    """One line of the catalogue.
+
+    arches: those it ran on. keys: the keys of [percpu] that it takes besides system, static_bytes, options.
+    zero_based: x86-64 links the static section at 0. static_bytes: size of that section if the
+    description names none; 0 takes the release's. lays_out_units: boot checks that the first chunk fits.
+    """
+
+    name: str
+    title: str
+    years: str
+    arches: tuple[str, ...]
+    boot: Callable[[Machine, Any], PercpuSystem]
+    place: Callable[[EarlyMemory], object] = place_nothing
+    options: tuple[Option, ...] = ()
+    keys: tuple[str, ...] = ()
+    zero_based: bool = False
+    static_bytes: int = 0
+    lays_out_units: bool = False
