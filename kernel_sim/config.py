@@ -32,7 +32,7 @@ from kernel_sim.config_sections import (
 from kernel_sim.config_table import ConfigTable, shown
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.phys_range import PhysRange
-from kernel_sim.percpu.catalogue import system_entry
+from kernel_sim.percpu.catalogue import DEFAULT_SYSTEM, system_entry
 from kernel_sim.percpu.group_placement import find_group_addrs
 from kernel_sim.percpu.unit_layout import AllocInfo, build_alloc_info
 from kernel_sim.topology import NUMA_NO_NODE, Topology, default_distances, format_cpu_list
@@ -73,7 +73,9 @@ class MachineConfig:
         """
         top = ConfigTable(where, "", mapping, TOP_KEYS)
         kernel_keys = ("version", "nr_cpus", "page_table_levels", "arch")
-        kernel = KernelConfig.from_table(top.table("kernel", kernel_keys))
+        percpu_table = top.table("percpu", PercpuConfig.__slots__)
+        system = percpu_table.text("system", DEFAULT_SYSTEM)
+        kernel = KernelConfig.from_table(top.table("kernel", kernel_keys), system=system)
         cpus_table = top.table("cpus", ("possible", "present", "online"))
         cpus = CpusConfig.from_table(cpus_table, nr_cpus=kernel.nr_cpus)
         nodes = read_nodes(top, cpus.possible)
@@ -81,7 +83,6 @@ class MachineConfig:
         vmalloc_table = top.table("vmalloc", ("start", "end", "areas"))
         vmalloc = VmallocConfig.from_table(vmalloc_table, arch=kernel.arch)
         modules_table = top.table("modules", ("start", "end"))
-        percpu_table = top.table("percpu", PercpuConfig.__slots__)
         config = cls(
             name=_read_name(top),
             kernel=kernel,

@@ -29,6 +29,7 @@ POLICIES = ("round_robin", "random", "pct", "scripted")
 
 SIZE_BYTES_MAX = 1 << 30  # of a part of the unit; real ones stay below a few MiB
 DISTANCE_MAX = 255  # one byte in the SLIT
+ALL_CPUS = "all"  # CPU_MASK_ALL, which i386 took for its possible CPUs until 2.6.19
 
 
 class KernelRelease(NamedTuple):
@@ -64,8 +65,8 @@ class KernelConfig:
         return ARCHES[self.arch_name, self.page_table_levels]
 
     @classmethod
-    def from_table(cls, table: ConfigTable) -> KernelConfig:
-        """Read [kernel]."""
+    def from_table(cls, table: ConfigTable, *, system: str = DEFAULT_SYSTEM) -> KernelConfig:
+        """Read [kernel]; system names the per-CPU system, whose day gives the default NR_CPUS."""
         arch_name = table.choice("arch", ARCH_NAMES, "x86-64")
         depths = [levels for name, levels in ARCHES if name == arch_name]
         levels = table.integer(
@@ -74,7 +75,9 @@ class KernelConfig:
             lowest=min(depths),
             highest=max(depths),
         )
-        nr_cpus = table.integer("nr_cpus", NR_CPUS_MAX, lowest=1, highest=NR_CPUS_MAX)
+        entry = CATALOGUE.get(system)
+        default = entry.default_nr_cpus(arch_name, NR_CPUS_MAX) if entry else NR_CPUS_MAX
+        nr_cpus = table.integer("nr_cpus", default, lowest=1, highest=NR_CPUS_MAX)
         version = table.choice("version", tuple(RELEASES), "6.1")
         return cls(version, nr_cpus, levels, arch_name)
 
@@ -265,6 +268,8 @@ def _read_cpus(
 ) -> tuple[int, ...]:
     if not table.has(key):
         return default
+    if key == "possible" and table.text(key) == ALL_CPUS:
+        return tuple(range(nr_cpus))
     cpus = table.cpu_list(key, nr_cpus_max=nr_cpus)
     if not cpus:
         raise table.error(key, 'no CPU; expected a CPU list such as "0-3"')

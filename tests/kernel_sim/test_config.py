@@ -12,6 +12,7 @@ from kernel_sim.config_sections import PERCPU_PLAIN_KEYS
 from kernel_sim.errors import ConfigError
 from kernel_sim.mm.phys_range import PhysRange
 from kernel_sim.percpu.boot_log import boot_lines
+from kernel_sim.percpu.catalogue import ENTRIES
 from kernel_sim.topology import format_cpu_list
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "machines").glob("*.toml"))
@@ -205,3 +206,35 @@ def test_a_mapping_without_a_name_is_refused() -> None:
         MachineConfig.from_mapping(
             {"cpus": {"possible": "0"}, "node": [{"memory_mib": 64}]}, where="m.toml"
         )
+
+
+def test_all_cpus_may_be_possible_as_on_i386_before_2_6_20() -> None:
+    mapping = {
+        "name": "all",
+        "kernel": {"nr_cpus": 6},
+        "cpus": {"possible": "all", "present": "0-1"},
+        "node": [{"memory_mib": 512}],
+    }
+    config = MachineConfig.from_mapping(mapping, where="x.toml")
+    assert config.cpus.possible == tuple(range(6))
+    assert config.cpus.online == (0, 1)
+    again = MachineConfig.from_mapping(config.to_mapping(), where="x.toml")
+    assert again == config
+
+
+def test_keys_that_a_system_does_not_take_are_refused() -> None:
+    for entry in ENTRIES:
+        left = [
+            key for key in PERCPU_PLAIN_KEYS if key not in ("system", "static_bytes", *entry.keys)
+        ]
+        for key in left:
+            with pytest.raises(ConfigError, match=f"{key}: not for system '{entry.name}'"):
+                machine(kernel={"arch": entry.arches[0]}, percpu={"system": entry.name, key: 1})
+
+
+def test_a_system_on_what_it_never_ran_on_is_refused() -> None:
+    for entry in ENTRIES:
+        for arch in ("x86-64", "i386"):
+            if arch not in entry.arches:
+                with pytest.raises(ConfigError, match=f"'{entry.name}' on {arch}; expected"):
+                    machine(kernel={"arch": arch}, percpu={"system": entry.name})
