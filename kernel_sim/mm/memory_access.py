@@ -71,6 +71,14 @@ class MemoryAccess:
     tlbs: Mapping[int, Tlb]
     write_protect: bool = True
     """CR0.WP."""
+    marks_entries: bool = True
+    """Sets accessed and dirty bits; a trial leaves them as they are."""
+
+    def trial(self, cpu: int) -> MemoryAccess:
+        """Return an access that goes the CPU's way, with a copy of its TLB, and changes nothing here."""
+        tlb = self.tlbs.get(cpu)
+        tlbs = {} if tlb is None else {cpu: Tlb.load(tlb.dump())}
+        return MemoryAccess(self.space, self.memory, tlbs, self.write_protect, marks_entries=False)
 
     def read(self, cpu: int, virt: int, size_bytes: int, *, user: bool = False) -> bytes:
         """Return size_bytes from virt on. Raises PageFault, or BadAccess if virt is no address."""
@@ -191,7 +199,7 @@ class MemoryAccess:
 
     def _set_bits(self, entry_phys: int, bits: int) -> None:
         entry = self.space.read_entry(entry_phys)
-        if entry & bits != bits:
+        if self.marks_entries and entry & bits != bits:
             self.space.write_entry(entry_phys, entry | bits)
 
     def _is_allowed(self, flags: int, kind: AccessKind) -> bool:

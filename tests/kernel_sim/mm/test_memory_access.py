@@ -380,3 +380,15 @@ def test_rights_of_the_tables_above_count_too() -> None:
         access.fetch(0, virt, 1)
     assert access.read(0, virt, 1) == b"\0"
     assert middle.entry & PRESENT
+
+
+def test_a_trial_goes_the_same_way_and_leaves_nothing_behind() -> None:
+    access = new_access()
+    virt = map_page(access, 0, 0x8000, CLEAN)
+    before = access.tlbs[0].dump()
+    trial = access.trial(0)
+    assert trial.access(0, virt, 8, write=True) == AccessReport(0x8000 << 12, "miss", 4, 12)
+    assert trial.access(0, virt, 8).tlb == "L1"
+    assert access.tlbs[0].dump() == before
+    translation = access.space.find_translation(virt)
+    assert translation is not None and not translation.flags & (ACCESSED | DIRTY)
