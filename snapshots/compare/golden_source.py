@@ -1,8 +1,8 @@
 """The work in a golden file: its alloc and free lines; what came of them there is not looked at.
 
     {"op":"alloc","id":7,"size":100,"align":4,"gfp":"kernel",…}  ──►  Alloc #7
-    {"op":"alloc","id":7,…,"reserved":true}                      ──►  ModuleLoad "section #7"
-    {"op":"free","id":7}                                         ──►  Free #7, ModuleUnload "section #7"
+    {"op":"alloc","id":7,…,"reserved":true}                      ──►  ModuleLoad "section_7"
+    {"op":"free","id":7}                                         ──►  Free #7, ModuleUnload "section_7"
 
 All allocations of a file of the module loader's own allocator (backend modalloc) are sections. Lines that
 tell of states, or order background work or failures, stand for no operation and are counted.
@@ -91,4 +91,4 @@ class _Reader:
 
 
 def _section(number: int) -> str:
-    return f"section #{number}"
+    return f"section_{number}"

@@ -185,7 +185,7 @@ class _Reader:
         if not event.reserved:
             made = Alloc(number, size, align, event.is_atomic, cpu)
             return _Area(ptr, max(size, 1), number), made
-        name, nr_variables = self.loading.pop(cpu, (f"section #{number}", 0))
+        name, nr_variables = self.loading.pop(cpu, (f"section_{number}", 0))
         if not nr_variables:
             self.notes[ONE_VARIABLE_EACH] = None
             nr_variables = 1
@@ -213,8 +213,8 @@ def _nr_percpu_variables(given: Input) -> int:
 def workload_of_run(timeline: Timeline, *, name: str, origin: str) -> Workload:
     """Return the work of a run. The timeline stays where it is."""
     machine = timeline.machine
-    start = machine.percpu.percpu_start
-    reader = _Reader(timeline, range(start, start + machine.config.percpu.static_bytes))
+    start = machine.system.percpu_start
+    reader = _Reader(timeline, range(start, start + machine.system.static_bytes))
     operations = tuple(reader.operations())
     nr_cpus, left_out = len(machine.topology.possible), dict(reader.left_out)
     return Workload(name, origin, operations, nr_cpus, left_out, tuple(reader.notes))

@@ -170,9 +170,9 @@ STATIC_STRIDE_BYTES = 192
 def with_accesses(workload: Workload) -> Workload:
     """Return a workload whose areas are used: logs say who allocates, never who reads and writes.
 
-    After each allocation one CPU, each in its turn, writes its copy; after every fourth it also reads its
-    neighbour's, after every eighth a static variable of its own. Only CPUs that are up take part. A workload
-    that has accesses of its own stays as it is.
+    After each allocation one CPU, each in its turn, writes its copy; after every fourth it also reads
+    another CPU's, after every eighth a static variable of its own. Only CPUs that are up take part.
+    A workload that has accesses of its own stays as it is.
     """
     if workload.has_accesses:
         return workload
@@ -194,7 +194,9 @@ def _used(operations: Iterable[Operation], nr_cpus: int) -> Iterator[Operation]:
         if not isinstance(operation, Alloc | ModuleLoad) or not up:
             continue
         nr_made += 1
-        cpu, other = up[nr_made % len(up)], up[(nr_made + 1) % len(up)]
+        turn = nr_made + nr_made // OTHER_USES_EVERY
+        cpu = up[turn % len(up)]
+        other = up[(turn + 1 + nr_made // OTHER_USES_EVERY % max(len(up) - 1, 1)) % len(up)]
         yield _use_of(operation, cpu, cpu, write=True)
         if nr_made % OTHER_USES_EVERY == 0:
             yield _use_of(operation, cpu, other, write=False)

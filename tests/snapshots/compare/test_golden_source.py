@@ -46,9 +46,9 @@ def test_allocations_sections_and_frees_become_operations() -> None:
     assert work.operations == (
         Alloc(1, 100, 8),
         Alloc(2, 100, 8, atomic=True),
-        ModuleLoad("section #3", 100, 8, 1),
+        ModuleLoad("section_3", 100, 8, 1),
         Free(1),
-        ModuleUnload("section #3"),
+        ModuleUnload("section_3"),
     )
     assert (work.name, work.origin, work.nr_cpus) == ("t", "golden t", 2)
     assert work.left_out == {"balance": 1, "fail_pages": 1}
@@ -59,7 +59,7 @@ def test_all_allocations_of_the_module_loaders_allocator_are_sections() -> None:
     header = {"format": "percpu-golden", "scenario": "a01", "config": {"backend": "modalloc"}}
     rows = ({"op": "alloc", "id": 1, "size": 100, "align": 4, "off": 0}, {"op": "free", "id": 1})
     work = workload_of_golden(lines(*rows, header=header), "a01.jsonl", name="a01")
-    assert work.operations == (ModuleLoad("section #1", 100, 4, 1), ModuleUnload("section #1"))
+    assert work.operations == (ModuleLoad("section_1", 100, 4, 1), ModuleUnload("section_1"))
     assert work.nr_cpus == 4
 
 

@@ -137,7 +137,7 @@ def test_a_section_that_nobody_tells_of_has_one_variable_and_it_is_said() -> Non
     timeline = Timeline(boot(small_config()))
     timeline.take("pcpu_alloc", 0, (48, 8, True, GFP_KERNEL, "test"))
     work = work_of(timeline)
-    assert work.operations == (ModuleLoad("section #1", 48, 8, 1, 0),)
+    assert work.operations == (ModuleLoad("section_1", 48, 8, 1, 0),)
     assert "one each is assumed" in work.notes[0]
 
 
