@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from kernel_sim.errors import InvariantBroken
 from snapshots.logs.line_order import LineOrder
 from snapshots.logs.plan_engine import PlanEngine
 from snapshots.logs.state_moments import StateMoment
@@ -102,7 +103,7 @@ class OrderSearch:
         self.choices = Choices()
         self.moments: list[Moment] = [self.walk.save()]
         self.kept: dict[int, tuple[Change, Failure]] = {}  # by line; a later choice replaces
-        self.divergences: list[Divergence] = []
+        self.divergences: dict[int, Divergence] = {}  # by line
         self.nr_tried = 0
         self.nr_walked = 0  # lines, in trying
         self.walk_moment = 0  # the recorded state at which the walk failed
@@ -114,7 +115,7 @@ class OrderSearch:
         return Plan(
             tuple(self.walk.actions),
             tuple(self._tell(change, failure) for change, failure in self.kept.values()),
-            tuple(self.divergences),
+            tuple(self.divergences.values()),
             self.nr_tried,
             self.order.nr_ties_sorted,
         )
@@ -147,15 +148,36 @@ class OrderSearch:
             touched = failure.at
             self.choices = self.choices.without_state(self.walk_moment)
         else:
-            touched = failure.at
-            position = failure.line
-            touched = min(touched, self.choices.early.get(position, touched))
-            self.choices = self.choices.with_forced(position, failure.kind)
-            line_no = self.order.lines[position].event.line_no
-            self.divergences.append(
-                Divergence(line_no, position, failure.kind, failure.expected, failure.got, around)
-            )
+            touched = self._follow_the_log(failure)
+            self._tell_divergence(failure, around)
         self._go_back(self.choices, touched)
+
+    def _follow_the_log(self, failure: Failure) -> int:
+        """Do at a failure what the log says; returns the earliest line at which the walk differs.
+
+        Each time that is something new, so that a log of nonsense has an end too.
+        """
+        position = failure.line if failure.asking < 0 else failure.asking
+        if failure.asking >= 0:  # the work did what no line tells: no line can be taken over
+            self.choices = self.choices.without_work(position)
+        elif position in self.choices.forced:
+            raise InvariantBroken(
+                f"line {self._line_no(position)} was taken over from the log and fails all the same:"
+                f" expected {failure.expected}, got {failure.got}"
+            )
+        else:
+            self.choices = self.choices.with_forced(position, failure.kind)
+        touched = min(failure.at, position)
+        return min(touched, self.choices.early.get(position, touched))
+
+    def _tell_divergence(self, failure: Failure, around: str) -> None:
+        """Note what nothing explained; a line at which that happens again is told once."""
+        position = failure.line
+        what = (failure.kind, failure.expected, failure.got, around)
+        self.divergences.setdefault(position, Divergence(self._line_no(position), position, *what))
+
+    def _line_no(self, position: int) -> int:
+        return self.order.lines[position].event.line_no
 
     def _search(self, failure: Failure) -> list[Change]:
         """Return the changes that help best; a log that nothing explains is not searched for ever."""
@@ -203,7 +225,7 @@ class OrderSearch:
         self.walk.choose(choices)
         start = self.walk.state.position
         failure = self.walk.run(goal)
-        self.nr_walked += self.walk.state.position - start
+        self.nr_walked += max(self.walk.state.position - start, 1)  # to go back takes its time too
         return goal if failure is None else failure.at
 
     def _go_back(self, choices: Choices, touched: int) -> None:

@@ -55,6 +55,10 @@ class Choices:
         """Return the choices with one run of the work at a moment of its own."""
         return replace(self, work={**self.work, line: moment})
 
+    def without_work(self, line: int) -> Choices:
+        """Return the choices with one run of the work left out, unless a chunk line asks for it."""
+        return self.with_work(line, WorkMoment(NEVER))
+
     def without_state(self, index: int) -> Choices:
         """Return the choices with one recorded state no longer asked for."""
         return replace(self, given_up=self.given_up | {index})
@@ -72,6 +76,7 @@ class Failure(NamedTuple):
     kind: str  # 'place' | 'free' | 'chunk' | 'state'
     expected: str
     got: str
+    asking: int = -1  # line that asked for the run of the work that did it, -1: no work did
 
 
 class Action(NamedTuple):
@@ -95,6 +100,7 @@ class WalkState:
     position: int = 0
     asked_at: int = -1  # line at which the work was asked for, -1: it is not, or is being run
     moment: int = NEVER
+    cut_asked_at: int = -1  # line at which the run of the work that was cut last was asked for
     resume_at: int = NEVER
     next_event: int = 0  # of the log's chunk events
     next_moment: int = 0  # of the recorded states
@@ -229,7 +235,7 @@ class Walk:
         if not event.is_atomic and (self.engine.work_path or at < self.state.guard_until):
             return Failure(at, position, "chunk", "the work is over", "it holds pcpu_alloc_mutex")
         got = self.engine.alloc(line.cpu, event.size, event.align, event.reserved, event.is_atomic)
-        failure = self._check_produced(at, by_work=False)
+        failure = self._check_produced(at, position, by_work=False)
         if failure:
             return failure
         if event.pid in self.owed:
@@ -320,10 +326,14 @@ class Walk:
     def _work_if_due(self, at: int) -> Failure | None:
         state = self.state
         if self.engine.work_path is not None:
-            return self._resume_work(at) if at >= state.resume_at else None
-        if state.asked_at >= 0 and at >= state.moment:
-            return self._run_work(at)
-        return None
+            if at < state.resume_at:
+                return None
+            asked_at, failure = state.cut_asked_at, self._resume_work(at)
+        elif state.asked_at >= 0 and at >= state.moment:
+            asked_at, failure = state.asked_at, self._run_work(at)
+        else:
+            return None
+        return failure._replace(asking=asked_at) if failure is not None else None
 
     def _run_work(self, at: int) -> Failure | None:
         state = self.state
@@ -335,13 +345,13 @@ class Walk:
         state.asked_at, state.moment = -1, NEVER
         if chosen is not None and chosen.nr_stretches:
             self.engine.run_work(chosen.nr_stretches)
-            state.resume_at = chosen.resume_at
+            state.resume_at, state.cut_asked_at = chosen.resume_at, asked_at
             if self.engine.work_path is None:
                 state.resume_at = NEVER
         else:
             self.engine.run_work()
         was_cut = self.engine.work_path is not None
-        failure = self._check_produced(at, by_work=True)
+        failure = self._check_produced(at, at, by_work=True)
         nr_stretches = chosen.nr_stretches if chosen and was_cut else 0
         self._act("work_cut" if was_cut else "work", asked_at, cpu, nr_stretches)
         if failure is None and self.engine.work_path is None:
@@ -351,28 +361,28 @@ class Walk:
     def _resume_work(self, at: int) -> Failure | None:
         self.engine.run_work()
         self.state.resume_at = NEVER
-        failure = self._check_produced(at, by_work=True)
+        failure = self._check_produced(at, at, by_work=True)
         self._act("work_resume", at)
         if failure is None:
             self._note_request(at, at)
         return failure
 
-    def _check_produced(self, at: int, by_work: bool) -> Failure | None:
+    def _check_produced(self, at: int, line: int, by_work: bool) -> Failure | None:
         """Every chunk event of the simulation must be the next one of the log."""
         produced, self.engine.produced = self.engine.produced, []
         state = self.state
         for kind, number in produced:
             if state.next_event >= len(self.chunk_events):
-                return Failure(at, at, "chunk", "no more chunk events", f"{kind} chunk {number}")
+                return Failure(at, line, "chunk", "no more chunk events", f"{kind} chunk {number}")
             expected = self.chunk_events[state.next_event]
             if kind != expected.kind:
-                return Failure(at, at, "chunk", expected.kind, f"{kind} chunk {number}")
+                return Failure(at, line, "chunk", expected.kind, f"{kind} chunk {number}")
             if kind == "create":
                 self.names[expected.base] = number
                 self.created.append(expected.base)
             elif self.names.get(expected.base) != number:
                 want = f"destroy chunk {self.names.get(expected.base)}"
-                return Failure(at, at, "chunk", want, f"destroy chunk {number}")
+                return Failure(at, line, "chunk", want, f"destroy chunk {number}")
             else:
                 del self.names[expected.base]
             state.next_event += 1

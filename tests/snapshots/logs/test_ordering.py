@@ -197,6 +197,42 @@ def test_chunks_that_nothing_explains_are_divergences_too(kernel: LoggedKernel) 
     assert [action.do for action in plan.actions][-2:] == ["force_create", "force_destroy"]
 
 
+def with_work_asked_for(kernel: LoggedKernel) -> None:
+    """Four chunks made, three of them wholly free again: the work is asked for, to destroy some."""
+    areas = []
+    for _ in range(4):
+        lines = kernel.alloc(30000)
+        kernel.print(*lines, after_us=100)
+        areas.append(lines[-1])
+    kernel.print(*(kernel.free(area) for area in areas[:3]), after_us=100)
+
+
+def test_a_run_of_the_work_that_no_line_tells_is_left_out(kernel: LoggedKernel) -> None:
+    """Taking over the line at which it would be due changes nothing: so it was tried for ever."""
+    with_work_asked_for(kernel)
+    for _ in range(6):
+        kernel.print(*kernel.alloc(64), after_us=100)
+    search = kernel.search()
+    plan = search.plan()
+    (found,) = plan.divergences
+    assert (found.kind, found.expected) == ("chunk", "no more chunk events")
+    assert found.got.startswith("destroy chunk")
+    assert state_of(search.walk.engine) == state_of(kernel.engine)
+    assert "work" not in [action.do for action in plan.actions]
+
+
+def test_a_try_that_leads_nowhere_counts_too(
+    kernel: LoggedKernel,
+) -> None:
+    """Else a log that fails at its first line could be tried without end."""
+    kernel.print(*kernel.alloc(64))
+    kernel.events[0] = kernel.events[0]._replace(off=4096)
+    kernel.print(*kernel.alloc(64, cpu=1, pid=200), *kernel.alloc(64, cpu=2, pid=300))
+    search = kernel.search()
+    assert search.plan().divergences
+    assert search.nr_walked >= search.nr_tried > 0
+
+
 def test_an_empty_log_has_an_empty_plan(kernel: LoggedKernel) -> None:
     plan = kernel.plan()
     assert (plan.actions, plan.inferred, plan.divergences, plan.nr_tried) == ((), (), (), 0)

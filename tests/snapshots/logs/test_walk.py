@@ -103,6 +103,31 @@ def test_an_allocation_that_is_chosen_early_is_decided_there(kernel: LoggedKerne
     assert walk.choices == Choices()
 
 
+def test_an_early_allocation_that_makes_a_chunk_is_itself_to_blame(kernel: LoggedKernel) -> None:
+    area = kernel.alloc(64)[-1]
+    kernel.print(area)
+    kernel.print(kernel.free(area, cpu=1, pid=2), kernel.alloc(30000)[-1])
+    walk = walk_of(kernel)
+    walk.choose(Choices().with_early(2, 1))
+    failure = walk.run(3)
+    assert failure is not None
+    assert (failure.at, failure.line, failure.kind) == (1, 2, "chunk")
+
+
+def test_what_the_work_does_is_blamed_on_who_asked_for_it(kernel: LoggedKernel) -> None:
+    asking = full(kernel)[1]
+    for _ in range(3):
+        kernel.print(*kernel.alloc(64), after_us=100)
+    walk = walk_of(kernel)
+    failure = walk.run(len(kernel.events))
+    assert failure is not None
+    assert (failure.kind, failure.asking) == ("chunk", asking)
+    walk = walk_of(kernel)
+    walk.choose(Choices().without_work(asking))
+    assert walk.run(len(kernel.events)) is None
+    assert same_state(walk, kernel)
+
+
 def test_the_work_runs_in_the_next_gap_of_its_cpu(kernel: LoggedKernel) -> None:
     asking = full(kernel)[1]
     kernel.print(*kernel.work(), after_us=100)
