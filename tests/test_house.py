@@ -63,7 +63,7 @@ KERNEL_FUNCTIONS = (
     "module_unload_free", "try_module_get", "module_put", "cpa_flush",
     "do_free_init",
     # mm/slab.c, kernel/module.c, Linux 2.6.17
-    "__alloc_percpu",
+    "__alloc_percpu", "split_block",
 )  # fmt: skip
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
 TEXT_SUFFIXES = (".py", ".md", ".toml", ".tcss", ".txt", ".yml", ".yaml", ".cfg", "")

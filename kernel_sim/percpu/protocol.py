@@ -69,6 +69,11 @@ class PercpuSystem(Protocol):
         """Whether a new dynamic area is promised to be zero in every copy."""
         ...
 
+    @property
+    def keeps_alignment(self) -> bool:
+        """Whether every copy of a dynamic area is promised to lie as aligned as was asked."""
+        ...
+
     def boot_lines(self) -> tuple[BootLine, ...]:
         """Return what its setup printed at boot."""
         ...

@@ -59,6 +59,7 @@ class BitmapSystem:
     work_function: str = "pcpu_balance_workfn"
     module_align_max: int = PAGE_SIZE_BYTES
     zeroes: bool = True
+    keeps_alignment: bool = True
 
     @property
     def percpu_start(self) -> int:
