@@ -9,6 +9,7 @@ from tui.debugger.commands import (
     branching,
     comparing,
     conditions,
+    figures,
     files,
     looking,
     machine_parts,
@@ -79,7 +80,7 @@ ALL: tuple[Command, ...] = (
     *stepping.COMMANDS, *conditions.COMMANDS, *asking_history.COMMANDS,
     *looking.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
     *beneath.COMMANDS, *machine_parts.COMMANDS, *what_if.COMMANDS, *branching.COMMANDS,
-    *comparing.COMMANDS, *files.COMMANDS, HELP,
+    *comparing.COMMANDS, *figures.COMMANDS, *files.COMMANDS, HELP,
 )  # fmt: skip
 REGISTRY: dict[str, Command] = {
     name: command for command in ALL for name in (command.name, *command.aliases)

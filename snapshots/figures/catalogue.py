@@ -1,0 +1,44 @@
+"""All figures in their order, by number; who asks for some gets only those measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from kernel_sim.errors import ConfigError
+from snapshots.figures import legacy_figures as legacy
+from snapshots.figures.bench import Bench
+from snapshots.figures.figure import Figure
+from snapshots.figures.inputs import FigureInputs
+
+Measure: TypeAlias = Callable[[Bench], Figure]
+
+FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
+    {
+        "1": legacy.enough_room,
+        "2": legacy.static_section,
+        "3": legacy.spare_of_one,
+        "4": legacy.spare_of_two,
+        "5": legacy.spare_of_many,
+        "6": legacy.largest_module,
+        "11": legacy.default_cpus,
+        "12": legacy.example_cpus,
+    }
+)
+
+
+def numbers_of(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the numbers that words name, in order of the list; all if there are none. Raises ConfigError."""
+    wanted = dict.fromkeys(word.upper() for word in words)
+    for word in wanted:
+        if word not in FIGURES:
+            raise ConfigError(f"no figure {word!r}; expected some of {' '.join(FIGURES)}")
+    return tuple(number for number in FIGURES if not wanted or number in wanted)
+
+
+def figures_of(inputs: FigureInputs, numbers: Iterable[str]) -> list[Figure]:
+    """Measure figures by number. Raises ConfigError where no machine can be with these inputs."""
+    bench = Bench(inputs)
+    return [replace(FIGURES[number](bench), number=number) for number in numbers]

@@ -1,0 +1,22 @@
+"""Command lines that show a figure: an ordinary look at one of the machines in examples/figures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FOLDER: Final = "examples/figures"
+
+
+def show(machine: str, *words: str) -> str:
+    """Return the command that shows a view of a machine as it is after boot."""
+    return " ".join(["kmemscope show", f"{FOLDER}/{machine}.toml", *words])
+
+
+def script(name: str, machine: str) -> str:
+    """Return the command that carries out a script of the folder on a machine."""
+    return f"kmemscope script {FOLDER}/{name}.txt {FOLDER}/{machine}.toml"
+
+
+def boot_log(machine: str) -> str:
+    """Return the command that prints what a machine says as it boots."""
+    return f"kmemscope boot {FOLDER}/{machine}.toml"

@@ -1,0 +1,57 @@
+"""What is measured is in the machine's memory and calls, not in what the system claims."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_sim.errors import KernelBug
+from kernel_sim.percpu.stretch import STATIC
+from snapshots.figures.bench import Bench
+from snapshots.figures.inputs import AS_MAILED
+from snapshots.figures.machines import legacy_machine
+from snapshots.figures.measuring import (
+    alloc,
+    free,
+    largest,
+    load_module,
+    offset_of_cpu,
+    section_ptr,
+    sum_of_bytes,
+    word_at,
+)
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_the_largest_that_fits_is_found(limit: int, highest: int) -> None:
+    assert largest(lambda size: size <= limit, highest) == min(limit, highest)
+
+
+def test_offsets_are_read_from_memory() -> None:
+    machine = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    table = machine.symbol("__per_cpu_offset")
+    phys = machine.space.translate(table + 4)
+    assert phys is not None
+    machine.memory.write(phys, (0x1234).to_bytes(4, "little"))
+    assert offset_of_cpu(machine, 1) == 0x1234 == word_at(machine, table + 4)
+    with pytest.raises(KernelBug, match="not mapped"):
+        word_at(machine, 0x1000)
+
+
+def test_areas_and_modules_are_really_asked_for() -> None:
+    machine = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    ptr = alloc(machine, 64)
+    assert machine.system.holds(ptr)
+    free(machine, ptr)
+    assert not machine.system.holds(ptr)
+    assert section_ptr(machine) == 0
+    assert load_module(machine, 14848)
+    assert machine.system.holds(section_ptr(machine))
+    assert not load_module(machine, 4, name="another")
+
+
+def test_bytes_are_of_the_stretches_that_count() -> None:
+    machine = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    assert sum_of_bytes(machine, lambda each: each.kind == STATIC) == 2 * 17892
+    assert sum_of_bytes(machine, lambda each: each.cpu == 5) == 0

@@ -1,0 +1,72 @@
+"""`kmemscope figures` from outside: what it prints, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from snapshots.figures import catalogue
+from snapshots.figures.bench import Bench
+from snapshots.figures.figure import Figure
+from snapshots.figures.legacy_figures import spare_of_one
+from tui.cli import app
+
+
+def figures(*words: str) -> Result:
+    return CliRunner().invoke(app, ["figures", *words])
+
+
+def test_all_figures_are_right() -> None:
+    result = figures()
+    assert result.exit_code == 0, result.output
+    assert " off" not in result.stdout
+    rows = json.loads(figures("--json").stdout)["rows"]
+    assert [row["number"] for row in rows] == list(catalogue.FIGURES)
+
+
+def test_some_are_told_in_detail() -> None:
+    result = figures("3", "5")
+    assert result.exit_code == 0
+    assert "exact: 32768 - 17892 = 14876 bytes" in result.stdout
+    assert "2 figures: 1 agree, 1 differs" in result.stdout
+
+
+def test_an_input_moves_what_is_measured() -> None:
+    result = figures("3", "--set", "static_bytes=20000", "--json")
+    assert result.exit_code == 0
+    row = json.loads(result.stdout)["rows"][0]
+    assert (row["exact"], row["ours"], row["mail"]) == (12768, 12768, "14876 (14K)")
+
+
+def test_a_figure_that_is_off_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(bench: Bench) -> Figure:
+        return replace(spare_of_one(bench), ours=14875)
+
+    monkeypatch.setattr(catalogue, "FIGURES", {"3": wrong})
+    result = figures()
+    assert result.exit_code == 1
+    assert "the machine shows 14875, the inputs come to 14876" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("99",), "no figure '99'"),
+        (("--set", "nothing=1"), "no input 'nothing'"),
+        (("--set", "usual_line_bytes=100"), "power of two"),
+    ],
+)
+def test_bad_input_is_exit_code_2_and_one_line(words: tuple[str, ...], expected: str) -> None:
+    result = figures(*words)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_inputs_can_be_listed() -> None:
+    result = figures("--inputs", "--set", "static_bytes=20000")
+    assert result.exit_code == 0
+    assert "PERCPU_ENOUGH_ROOM" in result.stdout and " 20000 " in result.stdout
