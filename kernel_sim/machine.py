@@ -90,6 +90,7 @@ class Machine:
     system: PercpuSystem = field(init=False)
     bitmap: BitmapPercpu | None = None  # what system is made of, where it is that one
     units: Units | None = None  # of systems whose chunks have units
+    module_pointer_bytes: int = 0  # of the pointer that modules have for each per-CPU variable
     spinlocks: tuple[Lock, ...] = ()  # of the system, that keep interrupts out
     modules: ModuleLoader = field(init=False)
     symbols: dict[str, int] = field(default_factory=dict)

@@ -60,6 +60,11 @@ class MachineModuleHost:
         """The largest alignment of a per-CPU section."""
         return self.machine.system.module_align_max
 
+    @property
+    def percpu_pointer_bytes(self) -> int:
+        """Bytes of a module's pointer for each per-CPU variable."""
+        return self.machine.module_pointer_bytes
+
     def modalloc(
         self, cpu: int, name: str, size: int, align: int, nr_variables: int, call_site: str
     ) -> IntPath:

@@ -57,6 +57,11 @@ class ModuleHost(Protocol):
         """The largest alignment that a per-CPU section gets."""
         ...
 
+    @property
+    def percpu_pointer_bytes(self) -> int:
+        """Bytes of the pointer that a module has for each of its per-CPU variables; 0: none."""
+        ...
+
     def modalloc(
         self, cpu: int, name: str, size: int, align: int, nr_variables: int, call_site: str
     ) -> IntPath:

@@ -1,16 +1,21 @@
 """A module on its way in: all that is known before anything is allocated, and what loading finds out.
 
 Nothing here lasts: it belongs to one load_module() and is gone when that ends.
+
+Some per-CPU systems want a pointer beside every variable (rostedt-2006-modules). An object of today
+has none, so it is taken as if it had been compiled for that kernel: with a `.data.percpu_offset` behind its
+per-CPU section, part of the module's data like any other.
 Source: kernel/module/internal.h, Linux 6.1: struct load_info.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kernel_sim.errors import ConfigError
-from kernel_sim.modules.elf_headers import Section
-from kernel_sim.modules.elf_object import ElfObject, parse_elf
+from kernel_sim.modules.elf_headers import SHF_ALLOC, SHF_WRITE, SHT_NOBITS, Section
+from kernel_sim.modules.elf_object import ElfObject, find_section, parse_elf
 from kernel_sim.modules.modinfo import ModInfo, read_modinfo
 from kernel_sim.modules.script import ModuleScript, parse_script
 from kernel_sim.modules.section_layout import (
@@ -19,6 +24,8 @@ from kernel_sim.modules.section_layout import (
     layout_sections,
 )
 from kernel_sim.modules.symtab_layout import SymtabLayout, layout_symtab
+
+OFFSET_SECTION = ".data.percpu_offset"
 
 
 @dataclass(slots=True)
@@ -43,6 +50,11 @@ class LoadInfo:
         """Whether this is a compiler's .o, not a .ko that the kernel's build made of it."""
         return self.elf.find_section(".gnu.linkonce.this_module") is None
 
+    @property
+    def nr_percpu_variables(self) -> int:
+        """How many variables the per-CPU section has: the named objects in it, at least one."""
+        return nr_percpu_variables(self.elf)
+
     def find_symbol_size(self, name: str) -> int | None:
         """Return the size of a function or variable this object defines, or None."""
         for symbol in self.elf.symbols:
@@ -51,8 +63,12 @@ class LoadInfo:
         return None
 
 
-def read_load_info(image: bytes, name: str, script: str, *, arch: str, page_size: int) -> LoadInfo:
+def read_load_info(
+    image: bytes, name: str, script: str, *, arch: str, page_size: int, pointer_bytes: int = 0
+) -> LoadInfo:
     """Return what can be known of an object before it is loaded; it is checked as far as that goes.
+
+    pointer_bytes: of the pointer that goes with every per-CPU variable, 0 if there is none.
 
     Raises ModuleFormatError or ConfigError for what no kernel of this arch could load at all.
     """
@@ -67,7 +83,32 @@ def read_load_info(image: bytes, name: str, script: str, *, arch: str, page_size
         )
     modinfo = read_modinfo(elf, name)
     parsed = parse_script(script)
-    layout = layout_sections(elf.sections, page_size)
+    layout = layout_sections(_with_pointers(elf, pointer_bytes), page_size)
     symtab = layout_symtab(elf, layout, page_size)
     values = [symbol.value for symbol in elf.symbols]
     return LoadInfo(elf, modinfo, parsed, layout, symtab, elf.find_percpu_section(), values=values)
+
+
+def nr_percpu_variables(elf: ElfObject) -> int:
+    """Return how many named objects the per-CPU section has, at least one."""
+    percpu = elf.find_percpu_section()
+    index = percpu.index if percpu is not None else -1
+    return max(sum(bool(each.name) and each.section_index == index for each in elf.symbols), 1)
+
+
+def _with_pointers(elf: ElfObject, pointer_bytes: int) -> Sequence[Section]:
+    """Return the sections, with one for the pointers behind the per-CPU section if it is missing."""
+    sections, percpu = elf.sections, elf.find_percpu_section()
+    has_one = find_section(sections, OFFSET_SECTION) is not None
+    if not pointer_bytes or percpu is None or not percpu.size_bytes or has_one:
+        return sections
+    pointers = Section(
+        index=len(sections),
+        name=OFFSET_SECTION,
+        type=SHT_NOBITS,
+        flags=SHF_ALLOC | SHF_WRITE,
+        size_bytes=nr_percpu_variables(elf) * pointer_bytes,
+        align=pointer_bytes,
+    )
+    at = sections.index(percpu) + 1
+    return (*sections[:at], pointers, *sections[at:])

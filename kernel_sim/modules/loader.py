@@ -352,7 +352,12 @@ class ModuleLoader:
     def _read(self, cpu: int, image: bytes, name: str, script: str) -> LoadInfo | int:
         try:
             return read_load_info(
-                image, name, script, arch=self.host.arch, page_size=self.host.page_size
+                image,
+                name,
+                script,
+                arch=self.host.arch,
+                page_size=self.host.page_size,
+                pointer_bytes=self.host.percpu_pointer_bytes,
             )
         except ModuleFormatError as problem:
             self.host.printk(cpu, memory.KERN_ERR, f"{name}: {problem}")

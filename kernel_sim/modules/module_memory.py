@@ -74,7 +74,7 @@ async def percpu_modalloc(host: ModuleHost, cpu: int, mod: Module, info: LoadInf
         host.printk(cpu, KERN_WARNING, text)
         align = host.percpu_align_max
     ptr = await host.modalloc(
-        cpu, mod.name, section.size_bytes, align, _nr_variables(info), PERCPU_CALL_SITE
+        cpu, mod.name, section.size_bytes, align, info.nr_percpu_variables, PERCPU_CALL_SITE
     )
     if ptr == MODALLOC_SAID:
         return -ENOMEM
@@ -204,13 +204,6 @@ def _clear(host: ModuleHost, cpu: int, addr: int, size_bytes: int) -> None:
     zeros = bytes(host.page_size)
     for offset in range(0, size_bytes, host.page_size):
         host.write(cpu, addr + offset, zeros)
-
-
-def _nr_variables(info: LoadInfo) -> int:
-    """Return how many variables the per-CPU section has: the named objects in it, at least one."""
-    index = info.percpu.index if info.percpu is not None else -1
-    named = sum(bool(symbol.name) and symbol.section_index == index for symbol in info.elf.symbols)
-    return max(named, 1)
 
 
 def _relocate_section(

@@ -29,6 +29,7 @@ class FakeHost:
 
     arch: str = "x86-64"
     page_size: int = PAGE
+    percpu_pointer_bytes: int = 0
     possible_cpus: tuple[int, ...] = (0, 1, 2, 3)
     symbols: dict[str, int] = field(default_factory=dict)
     percpu_names: tuple[str, ...] = ("kernel_percpu",)
