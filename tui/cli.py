@@ -38,7 +38,18 @@ from typer.core import TyperGroup
 
 from kernel_sim.errors import ConfigError, KernelFault, KernelSimError
 from tui.garbage import collect_rarely
-from tui.verbs import diff, exports, follow, mending, recordings, recover, screen, shrink
+from tui.verbs import (
+    compare,
+    diff,
+    exports,
+    figures,
+    follow,
+    mending,
+    recordings,
+    recover,
+    screen,
+    shrink,
+)
 from tui.verbs.door import (
     BAD_INPUT,
     FOUND,
@@ -279,8 +290,10 @@ recover.register(app)
 follow.register(app)
 mending.register(app)
 diff.register(app)
+figures.register(app)
 exports.register(app)
 shrink.register(app)
+compare.register(app)
 
 
 # -- commands --------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def machine_of(system: ChosenSystem, base: Mapping[str, object], where: str) -> 
     """Return the base machine with a system in it. Raises ConfigError if that cannot be."""
     given = base.get("percpu", {})
     old: Mapping[str, object] = given if isinstance(given, Mapping) else {}
-    is_own = old.get("system", DEFAULT_SYSTEM) == system.entry.name
+    is_own = CATALOGUE.get(str(old.get("system", DEFAULT_SYSTEM))) is system.entry
     taken = [key for key in old if key in ("static_bytes", *system.entry.keys)]
     percpu = {key: old[key] for key in taken if is_own or key not in PLACES}
     switches = dict(cast("Mapping[str, object]", old.get("options", {}))) if is_own else {}

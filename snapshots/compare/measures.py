@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from snapshots.compare.access_path import Reached
-from snapshots.compare.accounts import Accounts
+from snapshots.compare.accounts import ASKED, STATICS, Accounts
 from snapshots.compare.workload import Operation, operation_text
 
 OWN_STATIC, OWN_DYNAMIC, OWN_MODULE = "own static", "own dynamic", "own module"
@@ -65,6 +65,14 @@ class Trouble(NamedTuple):
     reason: str
 
 
+class Sample(NamedTuple):
+    """Memory when so many operations were done; total without the static section."""
+
+    nr_done: int
+    asked_bytes: int
+    total_bytes: int
+
+
 class TroubleGroup(NamedTuple):
     """Troubles of one kind with one reason, numbers in it aside; the first stands for all."""
 
@@ -84,6 +92,7 @@ class Measured:
     nr_done: int = 0
     nr_moot: int = 0  # of areas that there are not, because they were not to be had
     stopped: Trouble | None = None
+    samples: list[Sample] = field(default_factory=list)
     at_boot: Accounts = field(default_factory=Accounts)
     at_peak: Accounts = field(default_factory=Accounts)
     at_end: Accounts = field(default_factory=Accounts)
@@ -105,6 +114,11 @@ class Measured:
     def tlb_entries_needed(self) -> int:
         """The most translations that one CPU's accesses met: with so many entries each misses once."""
         return max(map(len, self.tlb_pages.values()), default=0)
+
+    def sample(self, nr_done: int, accounts: Accounts) -> None:
+        """Note what there is after so many operations."""
+        total_bytes = accounts.total_bytes - accounts.total[STATICS]
+        self.samples.append(Sample(nr_done, accounts.total[ASKED], total_bytes))
 
     def note_path(self, cpu: int, cpu_node: int, use: UseCounts, path: list[Reached]) -> None:
         """Note which pages an access met, and how many of its references went to another node."""

@@ -52,6 +52,7 @@ from snapshots.timeline import Timeline
 CALL_SITE = "compare"
 WORD_BYTES = 4
 SLICE_OPERATIONS = 16
+SAMPLES = 100
 MODULE_NAME_MAX = 50
 REASON_CHARS_MAX = 200
 NOTHING_SAID = "returned nothing, and nothing was logged"
@@ -103,6 +104,7 @@ class SystemRun:
         measured = self.measured
         self.ends = [self.timeline.step]
         measured.at_boot = measured.at_peak = self.accounts()
+        measured.sample(0, measured.at_boot)
         for index, operation in enumerate(self.workload.operations):
             if index % SLICE_OPERATIONS == 0:
                 yield index
@@ -112,8 +114,7 @@ class SystemRun:
                 counts = measured.steps.setdefault(type(operation).__name__, StepCounts())
                 counts.add(self.timeline.step - before)
             self.ends.append(self.timeline.step)
-            if index + 1 == self.peak_at:
-                measured.at_peak = self.accounts()
+            self._look(index + 1)
         measured.at_end = self.accounts()
         yield len(self.workload.operations)
 
@@ -122,6 +123,17 @@ class SystemRun:
         return accounts_of(
             self.machine, ((area.ptr, area.size_bytes) for area in self.live.values())
         )
+
+    def _look(self, nr_done: int) -> None:
+        """Keep the accounts of this moment if it is one that shall be shown."""
+        is_peak = nr_done == self.peak_at
+        nr_operations = len(self.workload.operations)
+        every = max(nr_operations // SAMPLES, 1)
+        if is_peak or nr_done % every == 0 or nr_done == nr_operations:
+            accounts = self.accounts()
+            self.measured.sample(nr_done, accounts)
+            if is_peak:
+                self.measured.at_peak = accounts
 
     # -- one operation -----------------------------------------------------------------------------
 
