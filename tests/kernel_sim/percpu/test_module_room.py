@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,3 +222,59 @@ def test_a_contradiction_is_found(legacy: Legacy) -> None:
             room.check()
     room.state = state
     room.check()
+
+
+# -- what the kernel's own C code did, with memory beneath it ------------------------------------------
+
+GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "modalloc-2.6.17").glob("*.jsonl.gz"))
+
+
+def marked(path: Path) -> object:
+    marks = (pytest.mark.slow,) if path.name.startswith("b03") else ()
+    return pytest.param(path, id=path.name.partition(".")[0], marks=marks)
+
+
+@pytest.mark.parametrize("path", map(marked, GOLDEN))
+def test_on_a_whole_machine_it_does_what_the_kernel_did(path: Path) -> None:
+    header, *rows = (json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines())
+    config = header["config"]
+    legacy = Legacy.of(
+        "i386" if config["word_size"] == 4 else "x86-64",
+        static=config["static_size"],
+        enough_room_bytes=config["room"],
+        cache_line_bytes=config["smp_cache_bytes"],
+    )
+    room, ptrs = legacy.system.room, {}
+    for row in rows:
+        if row["op"] == "alloc":
+            nr_lines = len(legacy.log())
+            align = min(row["align"], legacy.system.module_align_max)  # with a line, by the loader
+            ptr = run_undisturbed(room.percpu_modalloc(0, "mod", row["size"], align))
+            said = [f"<{level}>{text}" for level, text in legacy.log()[nr_lines:]]
+            assert said == [line for line in row.get("log", []) if "alignment" not in line]
+            assert ptr == (MODALLOC_SAID if "error" in row else room.percpu_start + row["off"])
+            ptrs[row["id"]] = ptr
+        elif row["op"] == "free":
+            run_undisturbed(room.percpu_modfree(0, ptrs.pop(row["id"])))
+        else:
+            assert array_of(legacy) == row["blocks"]
+            assert room.state.slots.nr_allocated == row["num_allocated"]
+    room.check()
+
+
+@pytest.mark.parametrize("arch", ["i386", "x86-64"])
+def test_a_load_whose_nth_page_fails_leaves_the_room_as_it_was(arch: str) -> None:
+    for nth in range(100):
+        legacy = Legacy.of(arch)
+        assert legacy.load("first", 100) == 0
+        legacy.machine.pages.fail_after = nth
+        result = legacy.load("second", 3000, 128)
+        legacy.machine.pages.fail_after = -1
+        if not result:
+            break
+        assert result == ENOMEM
+        assert [section.name for section in legacy.system.room.state.sections] == ["first"]
+        assert array_of(legacy)[0] == -17920 and sum(map(abs, array_of(legacy))) == 32768
+        legacy.check()
+        assert legacy.load("second", 3000, 128) == 0
+    assert 0 < nth < 99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,11 @@ from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.percpu.stretch import RESERVED_ROOM, STATIC, TABLE
 from kernel_sim.percpu.systems.legacy_static import copy_section
 from snapshots.compare.section_object import section_object
+from snapshots.origin import Origin
+from snapshots.recording import open_recording, save_timeline
 from snapshots.state_codec import state_digest
 from snapshots.timeline import NO_LIMIT, Timeline
+from snapshots.verify import verify_recording
 from tests.kernel_sim.percpu.legacy_machine import Legacy, legacy_config
 
 ARCHES = ("i386", "x86-64")
@@ -303,6 +307,18 @@ def test_every_step_can_be_gone_back_to_and_is_as_it_was(arch: str) -> None:
         timeline.seek(step)
         assert state_digest(timeline.machine) == at[step], step
     check_machine(timeline.machine)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_saved_run_is_the_run(tmp_path: Path, arch: str) -> None:
+    timeline = Timeline(boot(legacy_config(arch, online="0-2", era="2.6.20")))
+    give_work(timeline, arch)
+    save_timeline(tmp_path / "run.kms", timeline, Origin())
+    assert verify_recording(tmp_path / "run.kms") == []
+    opened = open_recording(tmp_path / "run.kms")
+    opened.timeline.seek(timeline.step)
+    assert state_digest(opened.timeline.machine) == state_digest(timeline.machine)
+    check_machine(opened.timeline.machine)
 
 
 @pytest.mark.parametrize("arch", ARCHES)
