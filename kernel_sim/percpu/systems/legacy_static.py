@@ -322,17 +322,32 @@ def room_bytes(config: MachineConfig) -> int:
 def place_static_areas(early: EarlyMemory) -> StaticAreas:
     """Take memory for every possible CPU's area. Raises ConfigError for options or memory that cannot be."""
     config = early.config
-    line_bytes = cast("int", config.percpu.option("cache_line_bytes"))
-    if not is_power_of_two(line_bytes):
-        raise ConfigError(
-            f"{config.name}: [percpu.options] cache_line_bytes: {line_bytes}; expected a power of two"
-        )
+    line_bytes = line_bytes_of(config)
     if _keeps_reserve(config) and config.percpu.option("enough_room_bytes") != ENOUGH_ROOM_BYTES:
         raise ConfigError(
             f"{config.name}: [percpu.options] enough_room_bytes: not for era 2.6.20 on x86-64, which"
             f" keeps {MODULE_RESERVE_BYTES} bytes for modules; expected no such key"
         )
     area_bytes = max(align_up(config.percpu.static_bytes, line_bytes), room_bytes(config))
+    return reserve_static_areas(early, area_bytes)
+
+
+def line_bytes_of(config: MachineConfig) -> int:
+    """Return SMP_CACHE_BYTES. Raises ConfigError for what is no power of two."""
+    line_bytes = cast("int", config.percpu.option("cache_line_bytes"))
+    if not is_power_of_two(line_bytes):
+        raise ConfigError(
+            f"{config.name}: [percpu.options] cache_line_bytes: {line_bytes}; expected a power of two"
+        )
+    return line_bytes
+
+
+def reserve_static_areas(early: EarlyMemory, area_bytes: int) -> StaticAreas:
+    """Take area_bytes for every possible CPU: end to end, on x86-64 each on its own node.
+
+    Raises ConfigError where no node has room.
+    """
+    config = early.config
     possible, node_of_cpu = early.topology.possible, early.topology.node_of_cpu
     base = config.kernel.arch.direct_map_addr
     if config.kernel.arch.is_64bit:
@@ -365,7 +380,7 @@ def boot_legacy_static(machine: Machine, placed: StaticAreas) -> LegacyStaticSys
             f"{config.name}: [symbols] __per_cpu_start: {start:#x}; expected a multiple of"
             f" {line_bytes}, the cache line"
         )
-    _use_slab_of_the_day(machine, line_bytes)
+    use_slab_of_the_day(machine, line_bytes)
     for addr in placed.addrs.values():
         copy_section(machine, start, addr)
     room = ModuleRoom.at_boot(
@@ -394,7 +409,7 @@ def copy_section(machine: Machine, start: int, addr: int) -> None:
             machine.memory.write(target, image)
 
 
-def _use_slab_of_the_day(machine: Machine, line_bytes: int) -> None:
+def use_slab_of_the_day(machine: Machine, line_bytes: int) -> None:
     """Let the slab of 2.6.20 have the classes of this cache line and NR_CPUS; others have no such choice."""
     if machine.slab.profile == SLAB_2_6_20:
         machine.slab = SlabAllocator(
