@@ -180,6 +180,20 @@ class CpuhpExit(NamedTuple):
     ret: int
 
 
+class PercpuAddBlock(NamedTuple):
+    """Ours: the block allocator made a block, with pages for management and for CPUs."""
+
+    base_addr: int
+    management_pages: int
+    cpu_pages: int
+
+
+class PercpuFreeBlock(NamedTuple):
+    """Ours: the block allocator gave a block back."""
+
+    base_addr: int
+
+
 Event: TypeAlias = (
     PercpuAllocPercpu
     | PercpuFreePercpu
@@ -206,6 +220,8 @@ Event: TypeAlias = (
     | ModuleFree
     | ModuleGet
     | ModulePut
+    | PercpuAddBlock
+    | PercpuFreeBlock
 )
 
 EVENT_NAMES: dict[type, str] = {
@@ -234,6 +250,8 @@ EVENT_NAMES: dict[type, str] = {
     ModuleFree: "module_free",
     ModuleGet: "module_get",
     ModulePut: "module_put",
+    PercpuAddBlock: "percpu_add_block",
+    PercpuFreeBlock: "percpu_free_block",
 }
 """In this order for ever: a recording writes the place of a row, so a new one goes to the end."""
 EVENT_TYPES: dict[str, type] = {name: row for row, name in EVENT_NAMES.items()}

@@ -62,6 +62,9 @@ KERNEL_FUNCTIONS = (
     "do_one_initcall", "cleanup_module", "delete_module", "free_module", "module_deallocate",
     "module_unload_free", "try_module_get", "module_put", "cpa_flush",
     "do_free_init",
+    # R. Thirumalai's mm/percpu.c of 2005, with what it calls of mm/vmalloc.c, 2.6.13
+    "add_percpu_block", "valloc_percpu", "vfree_percpu", "free_percpu_obj",
+    "__get_vm_area", "remove_vm_area", "map_vm_area", "unmap_vm_area",
     # mm/slab.c, kernel/module.c, Linux 2.6.17
     "__alloc_percpu", "split_block",
 )  # fmt: skip

@@ -22,10 +22,10 @@ from kernel_sim.percpu.object_map import FreeRun, find_place, make_object_map
 class Block:
     """A block at start_addr; number counts the blocks ever made, changed is for who keeps dumps."""
 
-    number: int
     start_addr: int
     currency_bytes: int
     free_list: BufCtlFreeList
+    number: int = -1
     buf_ctls: dict[int, BufCtl] = field(default_factory=dict)
     bitmap: int = 0
     size_used: int = 0
@@ -35,10 +35,10 @@ class Block:
     _object_map: tuple[FreeRun, ...] | None = field(default=None, repr=False)
 
     @classmethod
-    def fresh(cls, geometry: BlockGeometry, *, number: int, start_addr: int) -> Block:
-        """Return a block without objects and without pages."""
+    def fresh(cls, geometry: BlockGeometry, start_addr: int) -> Block:
+        """Return a block without objects and pages; it gets its number when it is made known."""
         free_list = BufCtlFreeList(geometry.nr_objects)
-        return cls(number, start_addr, geometry.currency_bytes, free_list)
+        return cls(start_addr, geometry.currency_bytes, free_list)
 
     @property
     def is_full(self) -> bool:

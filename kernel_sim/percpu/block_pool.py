@@ -12,10 +12,12 @@ Source: __alloc_percpu(), free_percpu_obj(), "[patch 2/11]", LKML, 13 Sep 2005.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
-from kernel_sim.errors import InvariantBroken
+from kernel_sim.errors import InvariantBroken, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.percpu.block import Block
 from kernel_sim.percpu.block_geometry import BLOCK_BYTES, BlockGeometry
@@ -46,14 +48,10 @@ class BlockPool:
     def __post_init__(self) -> None:
         self.order = BlockList(self.geometry.as_posted)
 
-    def fresh_block(self, start_addr: int) -> Block:
-        """Return a new block at an address; it is on no list yet."""
-        block = Block.fresh(self.geometry, number=self.next_number, start_addr=start_addr)
-        self.next_number += 1
-        return block
-
     def add(self, block: Block) -> None:
-        """Put a block at the tail of the list."""
+        """Give a new block its number and put it at the tail of the list."""
+        block.number = self.next_number
+        self.next_number += 1
         self.blocks[block.number] = block
         insort(self._starts, (block.start_addr, block.number))
         self.order.add(block)
@@ -101,6 +99,21 @@ class BlockPool:
     def room_bytes(self) -> int:
         """Bytes of one CPU that the blocks have."""
         return BLOCK_BYTES * len(self.order.blocks)
+
+    def replace(self, blocks: dict[int, Block], order: Sequence[int], first: int) -> None:
+        """Hold these blocks and what is in them; order and first are numbers, -1 is blkhead.
+
+        Raises KernelBug for a number that no block has.
+        """
+        for number in (*order, *([first] if first >= 0 else [])):
+            if number not in blocks:
+                raise KernelBug(f"the list of blocks names block {number}, which is not there")
+        self.blocks = blocks
+        self._starts = sorted((block.start_addr, block.number) for block in blocks.values())
+        self.order.blocks = [blocks[number] for number in order]
+        self.order.first_not_full = blocks[first] if first >= 0 else None
+        every = (block.buf_ctls.values() for block in blocks.values())
+        self.objects = BufCtlList.of(chain.from_iterable(every))
 
     def check_invariants(self) -> None:
         """Raise InvariantBroken unless lists, bitmaps and buf_ctl's agree, recomputed from the objects."""

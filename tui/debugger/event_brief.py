@@ -17,11 +17,13 @@ from kernel_sim.events import (
     MmPageAlloc,
     MmPageFree,
     PageFaultKernel,
+    PercpuAddBlock,
     PercpuAllocPercpu,
     PercpuAllocPercpuFail,
     PercpuCreateChunk,
     PercpuDepopulate,
     PercpuDestroyChunk,
+    PercpuFreeBlock,
     PercpuFreePercpu,
     PercpuPopulate,
     Printk,
@@ -60,6 +62,11 @@ def _of_percpu(session: Session, event: Event) -> Brief | None:
             return "chunk+", f"created at {event.base_addr:#x}"
         case PercpuDestroyChunk():
             return "chunk−", f"destroyed at {event.base_addr:#x}"
+        case PercpuAddBlock():
+            pages = f"{event.cpu_pages} pages and {event.management_pages} of management"
+            return "block+", f"{event.base_addr:#x}, {pages}"
+        case PercpuFreeBlock():
+            return "block−", f"{event.base_addr:#x}"
         case PercpuPopulate():
             pages = _pages(event.page_start, event.page_end)
             return "pages+", f"{pages} of {_name(session, event.base_addr)}"

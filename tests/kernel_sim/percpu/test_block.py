@@ -15,7 +15,7 @@ GEOMETRY = BlockGeometry(word_bytes=4, nr_cpus=8)
 
 
 def fresh() -> Block:
-    return Block.fresh(GEOMETRY, number=0, start_addr=START)
+    return Block.fresh(GEOMETRY, START)
 
 
 def test_an_object_has_its_bits_and_a_buf_ctl() -> None:
@@ -53,7 +53,7 @@ def test_what_lies_before_an_aligned_object_stays_free() -> None:
 def test_an_object_that_cannot_be_is_not_adopted(offset_bytes: int, size_bytes: int) -> None:
     block = fresh()
     block.adopt(BufCtl(0, 0, 0, START, 4))
-    with pytest.raises(KernelBug, match="block 0"):
+    with pytest.raises(KernelBug, match=r"no object can lie|two objects"):
         block.adopt(BufCtl(1, 0, 1, START + offset_bytes, size_bytes))
 
 
@@ -61,5 +61,5 @@ def test_one_buf_ctl_has_one_object() -> None:
     block = fresh()
     block.adopt(BufCtl(0, 0, 3, START, 4))
     assert (block.bitmap, block.size_used) == (1, 4)
-    with pytest.raises(KernelBug, match="block 0"):
+    with pytest.raises(KernelBug, match=r"no object can lie|two objects"):
         block.adopt(BufCtl(1, 0, 3, START + 8, 4))

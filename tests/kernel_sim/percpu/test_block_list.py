@@ -119,7 +119,6 @@ def sort_as_meant(blocks: BlockList) -> None:
 
 def drive(choices: list[tuple[int, int]], blocks: BlockList, model: PostedList | None) -> None:
     """Allocate from candidates and free anywhere, in quarters of a block; compare after each."""
-    number = 0
     for choice, amount in choices:
         nr_bytes = amount * BLOCK_BYTES // 4
         candidates = [
@@ -132,8 +131,7 @@ def drive(choices: list[tuple[int, int]], blocks: BlockList, model: PostedList |
             if model:
                 model.sort_up(block)
         elif choice < 6:
-            block = Block.fresh(GEOMETRY, number=number, start_addr=0)
-            number += 1
+            block = Block.fresh(GEOMETRY, 0)
             blocks.add(block)
             if model:
                 model.add(block)
@@ -166,7 +164,8 @@ def test_as_meant_the_fullest_is_first_and_the_first_with_room_is_known(
 
 
 def block_of(size_used: int, number: int = 0) -> Block:
-    block = Block.fresh(GEOMETRY, number=number, start_addr=0)
+    block = Block.fresh(GEOMETRY, 0)
+    block.number = number
     block.size_used = size_used
     return block
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_sim.errors import InvariantBroken
+from kernel_sim.percpu.block import Block
 from kernel_sim.percpu.block_geometry import BLOCK_BYTES, BlockGeometry
 from kernel_sim.percpu.block_pool import BlockPool
 from kernel_sim.percpu.buf_ctl import BufCtl
@@ -22,7 +23,8 @@ def pool_of(nr_blocks: int, *, as_posted: bool = False, word_bytes: int = 4) -> 
 
 
 def grow(pool: BlockPool) -> None:
-    pool.add(pool.fresh_block(START + pool.next_number * (pool.geometry.nr_area_pages << 12)))
+    start = START + pool.next_number * (pool.geometry.nr_area_pages << 12)
+    pool.add(Block.fresh(pool.geometry, start))
 
 
 @given(

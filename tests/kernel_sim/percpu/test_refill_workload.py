@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel_sim.alignment import align_up
+from kernel_sim.percpu.block import Block
 from kernel_sim.percpu.block_geometry import BlockGeometry
 from kernel_sim.percpu.block_pool import BlockPool
 from kernel_sim.percpu.refill_workload import RefillWorkload
@@ -20,7 +21,8 @@ def utilisation(workload: RefillWorkload, *, as_posted: bool = False) -> float:
         size_bytes = align_up(size_bytes, 4)
         found = pool.take(size_bytes=size_bytes, align=4)
         if found is None and pool.next_number < NR_BLOCKS:
-            pool.add(pool.fresh_block(0xF8800000 + pool.next_number * 0x1A000))
+            start = 0xF8800000 + pool.next_number * 0x1A000
+            pool.add(Block.fresh(pool.geometry, start))
             found = pool.take(size_bytes=size_bytes, align=4)
         return found.addr if found else 0
 

@@ -33,6 +33,8 @@ EVERY = (
     ModuleFree("m"),
     ModuleGet("m", "f", 2),
     ModulePut("m", "f", 1),
+    row.PercpuAddBlock(0xF8800000, 9, 4),
+    row.PercpuFreeBlock(0xF8800000),
 )
 
 
