@@ -146,7 +146,7 @@ def alloc_percpu_notify(percpu: BlockPercpu, cpu: int, coming: int) -> int:
     A CPU that was possible when a block was made has its pages. What is new is not made like the other
     copies. Blocks that got pages before the one that failed keep them: it is asked again next time.
     """
-    percpu.possible[coming] = None
+    percpu.possible = dict.fromkeys(sorted((*percpu.possible, coming)))
     for block in percpu.pool.order.blocks:
         if coming not in block.cpu_pfns and not _allocate_chunk(percpu, cpu, coming, block):
             text = f"cpu_up: attempt to bring up CPU {coming} failed"

@@ -183,6 +183,15 @@ def test_a_cpu_that_was_not_possible_yet_gets_pages_in_every_block() -> None:
     kernel.check()
 
 
+def test_cpus_are_served_in_the_order_of_their_numbers_whichever_came_first() -> None:
+    kernel = growing()
+    for cpu in (3, 2, 3):
+        kernel.call("cpu_up", cpu)
+    assert list(kernel.percpu.possible) == [0, 1, 2, 3]
+    kernel.alloc(8)
+    assert list(kernel.blocks[0].cpu_pfns) == [0, 1, 2, 3]
+
+
 def test_without_pages_for_it_the_cpu_is_refused() -> None:
     kernel = growing()
     kernel.alloc(8)
