@@ -83,15 +83,17 @@ class MachineConfig:
         vmalloc_table = top.table("vmalloc", ("start", "end", "areas"))
         vmalloc = VmallocConfig.from_table(vmalloc_table, arch=kernel.arch)
         modules_table = top.table("modules", ("start", "end"))
+        percpu = PercpuConfig.from_table(percpu_table, kernel=kernel, is_numa=len(nodes) > 1)
+        memory = top.table("memory", MemoryConfig.__slots__)
         config = cls(
             name=_read_name(top),
             kernel=kernel,
             cpus=cpus,
             nodes=nodes,
             distances=read_distances(top.table("numa", ("distances",)), len(nodes)),
-            memory=MemoryConfig.from_table(top.table("memory", MemoryConfig.__slots__)),
+            memory=MemoryConfig.from_table(memory, usual=system_entry(system).pages),
             tlb=TlbConfig.from_table(top.table("tlb", ("profile",)), arch=kernel.arch),
-            percpu=PercpuConfig.from_table(percpu_table, kernel=kernel, is_numa=len(nodes) > 1),
+            percpu=percpu,
             vmalloc=vmalloc,
             modules=ModulesConfig.from_table(modules_table, arch=kernel.arch, vmalloc=vmalloc),
             trace=TraceConfig.from_table(top.table("trace", ("kmem",))),

@@ -45,10 +45,10 @@ class MemoryConfig:
     reserved: tuple[PhysRange, ...]
 
     @classmethod
-    def from_table(cls, table: ConfigTable) -> MemoryConfig:
-        """Read [memory]."""
+    def from_table(cls, table: ConfigTable, *, usual: str = "modern") -> MemoryConfig:
+        """Read [memory]; usual is the profile of the per-CPU system's day."""
         return cls(
-            pages=table.choice("pages", PAGE_PROFILES, "modern"),
+            pages=table.choice("pages", PAGE_PROFILES, usual),
             min_free_kbytes=table.integer(
                 "min_free_kbytes", 0, lowest=0, highest=MIN_FREE_KBYTES_MAX
             ),

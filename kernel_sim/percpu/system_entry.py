@@ -32,7 +32,8 @@ class SystemEntry:
     arches: those it ran on. keys: the keys of [percpu] that it takes besides system, static_bytes, options.
     zero_based: x86-64 links the static section at 0. static_bytes: size of that section if the
     description names none; 0 takes the release's. lays_out_units: boot checks that the first chunk fits.
-    nr_cpus: (architecture, NR_CPUS) of the default builds of its day.
+    nr_cpus: (architecture, NR_CPUS) of the default builds of its day. pages: how its day's kernels handed
+    out pages and slab objects, one of [memory] pages.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SystemEntry:
     static_bytes: int = 0
     lays_out_units: bool = False
     nr_cpus: tuple[tuple[str, int], ...] = ()
+    pages: str = "modern"
 
     def default_nr_cpus(self, arch: str, otherwise: int) -> int:
         """Return the NR_CPUS of the day's default build for an architecture."""

@@ -268,4 +268,5 @@ ENTRY = SystemEntry(
     ),
     static_bytes=LEGACY_STATIC.static_bytes,
     nr_cpus=LEGACY_STATIC.nr_cpus,
+    pages="2.6.20",
 )  # fmt: skip

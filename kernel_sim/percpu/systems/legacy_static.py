@@ -437,4 +437,5 @@ ENTRY = SystemEntry(
     ),
     static_bytes=17892,  # of the build in the mail of April 2006 that criticises this design
     nr_cpus=(("i386", 8), ("x86-64", 8)),
+    pages="2.6.20",
 )  # fmt: skip
