@@ -64,14 +64,15 @@ def parse_address(machine: Machine, text: str) -> tuple[str, int]:
     mask = NUMBER_MAX if kind == PHYSICAL else machine.arch.address_mask
     if value > mask:
         raise CommandError(f"{text!r}: an address of {machine.arch.name} is {mask:#x} at most")
-    value = value + offset & mask
     if not at:
-        return kind, value
-    return VIRTUAL, _copy_of(machine, kind, value, cpu_text, text)
+        return kind, value + offset & mask
+    return VIRTUAL, _copy_of(machine, kind, value, cpu_text, text) + offset & mask
 
 
 def _copy_of(machine: Machine, kind: str, ptr: int, cpu_text: str, text: str) -> int:
+    """Return where a CPU's copy is. What the system says is no ptr is taken for one of the static section."""
     cpu = parse_number(cpu_text)
     if kind != PERCPU or cpu not in machine.cpus:
         raise CommandError(f"{text!r}: @CPU goes with percpu: and a CPU there is: {EXPECTED}")
-    return ptr + machine.per_cpu_offset(cpu) & machine.arch.address_mask
+    addr = machine.system.copy_addr(ptr, cpu)
+    return ptr + machine.per_cpu_offset(cpu) & machine.arch.address_mask if addr is None else addr

@@ -16,7 +16,7 @@ from kernel_sim.events import EventAt, PercpuAllocPercpu
 from kernel_sim.inputs import Input
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.md_block import BLOCK_BITS, MIN_ALLOC_BYTES
-from tui.debugger.births import input_of
+from tui.debugger.births import input_of, place_of_ptr
 from tui.debugger.table import Cell
 
 if TYPE_CHECKING:
@@ -48,8 +48,17 @@ def area_owner(session: Session, chunk_base: int, off: int) -> tuple[EventAt | N
 
 def birth_facts(session: Session, chunk_base: int, off: int) -> list[tuple[str, Cell]]:
     """Return call site, task, born step and log line of a live area, as far as they are known."""
-    last = session.births.last_event(session.timeline, chunk_base, off)
-    if last is None and session.births.is_from_before(session.timeline, chunk_base, off):
+    return _facts_at(session, chunk_base + off)
+
+
+def birth_facts_of_ptr(session: Session, ptr: int) -> list[tuple[str, Cell]]:
+    """Return the same of the live area that a ptr stands for, on any per-CPU system."""
+    return _facts_at(session, place_of_ptr(session.timeline, ptr))
+
+
+def _facts_at(session: Session, place: int) -> list[tuple[str, Cell]]:
+    last = session.births.last_event(session.timeline, place, 0)
+    if last is None and session.births.is_from_before(session.timeline, place, 0):
         return [("call_site", BEFORE_RECORD)]
     if last is None or not isinstance(last.event, PercpuAllocPercpu):
         return [("call_site", UNDER_WAY)]

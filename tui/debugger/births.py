@@ -3,7 +3,8 @@
     segments   | older, closed |  older, closed  | the present one ..now
     index        place: last     place: last       place: every event, in order
 
-A place is base_addr + off of an allocation or a free; chunks do not overlap, so it names an area.
+A place is base_addr + off of an allocation or a free where areas lie in chunks of the bitmap allocator, which
+do not overlap; on any other system it is the ptr. Either names an area.
 Older segments are indexed when a search first gets to them, and the index stays: the next search is
 a lookup. What was there when the record began has no event; the first keyframe knows it.
 """
@@ -11,6 +12,7 @@ a lookup. What was there when the record began has no event; the first keyframe 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -18,11 +20,13 @@ from kernel_sim.events import EventAt, PercpuAllocPercpu, PercpuFreePercpu, Work
 from kernel_sim.inputs import Input
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.percpu.state import Dump, load_chunk
+from snapshots.history.first_areas import areas_at_beginning
 from snapshots.timeline import Timeline
 
 INPUTS_BACK_MAX = 4096  # calls of one CPU that may wait while others are given
 PLACED = (PercpuAllocPercpu, PercpuFreePercpu)
 ALLOC_SIZE_ROUND = 3
+Placed: TypeAlias = PercpuAllocPercpu | PercpuFreePercpu
 FirstAreas: TypeAlias = dict[int, tuple[tuple[int, int], ...]]
 
 
@@ -58,11 +62,7 @@ class Births:
         """Say whether an area was at that place when the record began."""
         self._look_at(timeline)
         if self.first is None:
-            self.first = {
-                base + bit * MIN_ALLOC_BYTES: None
-                for base, areas in first_areas(timeline).items()
-                for bit, _ in areas
-            }
+            self.first = _first_places(timeline)
         return base_addr + off in self.first
 
     def _look_at(self, timeline: Timeline) -> None:
@@ -74,10 +74,11 @@ class Births:
         events = timeline.body(number).events
         if self.present_key != (number, len(events)):
             index: dict[int, list[int]] = {}
+            place_of = _place_reader(timeline)
             first = timeline.heads[number].first_event
             for at, row in enumerate(events, first):
                 if isinstance(row.event, PLACED):
-                    index.setdefault(row.event.base_addr + row.event.off, []).append(at)
+                    index.setdefault(place_of(row.event), []).append(at)
             self.present, self.present_key = index, (number, len(events))
         return self.present
 
@@ -85,13 +86,37 @@ class Births:
         index = self.closed.get(number)
         if index is None:
             first = timeline.heads[number].first_event
+            place_of = _place_reader(timeline)
             index = {
-                row.event.base_addr + row.event.off: at
+                place_of(row.event): at
                 for at, row in enumerate(timeline.body(number).events, first)
                 if isinstance(row.event, PLACED)
             }
             self.closed[number] = index
         return index
+
+
+def place_of_ptr(timeline: Timeline, ptr: int) -> int:
+    """Return the place of the area that a ptr stands for."""
+    percpu = timeline.machine.bitmap
+    return ptr if percpu is None else percpu.addr_of(ptr)
+
+
+def _place_reader(timeline: Timeline) -> Callable[[Placed], int]:
+    """Return what reads the place of an event."""
+    if timeline.machine.bitmap is None:
+        return lambda event: event.ptr
+    return lambda event: event.base_addr + event.off
+
+
+def _first_places(timeline: Timeline) -> dict[int, None]:
+    if timeline.machine.bitmap is None:
+        return dict.fromkeys(areas_at_beginning(timeline))
+    return {
+        base + bit * MIN_ALLOC_BYTES: None
+        for base, areas in first_areas(timeline).items()
+        for bit, _ in areas
+    }
 
 
 def first_areas(timeline: Timeline) -> FirstAreas:
@@ -134,7 +159,7 @@ def _leads_to(given: Input, at: EventAt) -> bool:
     size, _, reserved, gfp, site = args
     return (
         isinstance(size, int)
-        and size + ALLOC_SIZE_ROUND & ~ALLOC_SIZE_ROUND == event.size
+        and event.size in (size, size + ALLOC_SIZE_ROUND & ~ALLOC_SIZE_ROUND)
         and bool(reserved) == event.reserved
         and (gfp, site) == (event.gfp_flags, event.call_site)
     )

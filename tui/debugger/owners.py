@@ -20,6 +20,7 @@ from tui.debugger.areas import area_owner
 from tui.debugger.owner import Owner
 from tui.debugger.owners_areas import area_space_owner
 from tui.debugger.owners_phys import is_memory, owner_of_physical
+from tui.debugger.owners_stretches import COPIES_SHOWN, is_percpu_ptr, owner_of_ptr, percpu_owner
 from tui.debugger.owners_units import unit_owner
 from tui.debugger.symbols import image_symbol_at
 from tui.debugger.table import Cell
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from tui.debugger.session import Session
 
 __all__ = ["Owner", "area_owner", "owner_of_percpu", "owner_of_physical", "whatis"]
-
-COPIES_SHOWN = 8
 
 
 def whatis(session: Session, address: int | str) -> Owner:
@@ -52,7 +51,7 @@ def owner_of_virtual(session: Session, virt: int) -> Owner:
     machine = session.machine
     owner = (
         _no_kernel_address(machine, virt)
-        or unit_owner(session, virt)
+        or percpu_owner(session, virt)
         or _offset_table_owner(machine, virt)
         or _direct_map_owner(session, virt)
         or area_space_owner(machine, virt)
@@ -70,7 +69,7 @@ def _no_kernel_address(machine: Machine, virt: int) -> Owner | None:
         return Owner(virt, "non-canonical", f"no address: {why}")
     if virt < _user_end(machine):
         ptr_hint = ""
-        if machine.percpu.chunk_of(machine.percpu.addr_of(virt)):
+        if is_percpu_ptr(machine, virt):
             ptr_hint = f"; as a __percpu pointer see percpu:{virt:#x}"
         return Owner(virt, "user", f"in the user half, which this machine does not use{ptr_hint}")
     return None
@@ -130,7 +129,9 @@ def _translation(machine: Machine, virt: int) -> list[tuple[str, Cell]]:
 def owner_of_percpu(session: Session, ptr: int) -> Owner:
     """Say what a __percpu pointer stands for and where its copies are."""
     machine = session.machine
-    percpu = machine.percpu
+    percpu = machine.bitmap
+    if percpu is None:
+        return owner_of_ptr(session, ptr)
     addr = percpu.addr_of(ptr)
     first_cpu = next(cpu for cpu in machine.places.cpus if not machine.places.unit_offsets[cpu])
     owner = unit_owner(session, addr)

@@ -14,6 +14,7 @@ from kernel_sim.mm.paging import PRESENT
 from tui.debugger.owner import Owner
 from tui.debugger.owners_areas import area_space_owner
 from tui.debugger.owners_pages import held_page, idle_page, page_state
+from tui.debugger.owners_stretches import percpu_owner, spans_of
 from tui.debugger.owners_units import owner_in_unit
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def _area_at(machine: Machine, phys: int, tables: Entries) -> Owner | None:
 def _unit_at(session: Session, phys: int, tables: Entries) -> Owner | None:
     """Return the owner if the address is in the unit of a CPU: large pages first, then by entry."""
     machine = session.machine
-    percpu = machine.percpu
+    percpu = machine.bitmap
+    if percpu is None:
+        return _strip_at(session, phys, tables)
     bases = [percpu.base_addr, *(percpu.chunks[n].base_addr for n in percpu.chunks if n > 0)]
     for base in bases:
         for cpu in machine.places.cpus:
@@ -80,6 +83,18 @@ def _unit_at(session: Session, phys: int, tables: Entries) -> Owner | None:
             owner = None if offset is None else owner_in_unit(session, base, cpu, offset)
             if owner is not None:  # the tail of a first unit was given back and may be another's
                 return owner
+    return None
+
+
+def _strip_at(session: Session, phys: int, tables: Entries) -> Owner | None:
+    """Return the owner if the address is in memory of a system that has no chunks of units."""
+    machine = session.machine
+    for start, end in spans_of(machine):
+        offset = _offset_in_span(machine, start, end, phys, tables)
+        owner = None if offset is None else percpu_owner(session, start + offset)
+        if owner is not None:
+            owner.facts.append(("mapped_at", f"{start + (offset or 0):#x}"))
+            return owner
     return None
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def unit_owner(session: Session, virt: int) -> Owner | None:
-    """Return the owner of an address in somebody's unit of the first or of a dynamic chunk."""
+    """Return the owner of an address in somebody's unit of a chunk of the bitmap allocator."""
     machine = session.machine
     percpu, offsets = machine.percpu, machine.places.unit_offsets
     bases = [percpu.base_addr, *(percpu.chunks[n].base_addr for n in percpu.chunks if n > 0)]

@@ -15,6 +15,6 @@ def machine_of_system(entry: SystemEntry, arch: str = "") -> Machine:
         "kernel": {"arch": arch or entry.arches[0]},
         "cpus": {"possible": "0-3"},
         "node": [{"cpus": "0-1", "memory_mib": 128}, {"cpus": "2-3", "memory_mib": 128}],
-        "percpu": {"system": entry.name},
+        "percpu": {"system": entry.name, "static_bytes": 17892},
     }
     return boot(MachineConfig.from_mapping(mapping, where=entry.name))

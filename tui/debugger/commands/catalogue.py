@@ -13,6 +13,7 @@ from tui.debugger.commands import (
     files,
     looking,
     machine_parts,
+    percpu_systems,
     stepping,
     what_if,
 )
@@ -30,7 +31,7 @@ from tui.debugger.session import Session
 from tui.debugger.table import Column, Table
 
 GROUPS = (
-    stepping.GROUP, asking_history.GROUP, looking.GROUP, looking.BENEATH, looking.WHY,
+    stepping.GROUP, asking_history.GROUP, looking.GROUP, percpu_systems.GROUP, looking.BENEATH, looking.WHY,
     acting.GROUP, beneath.GROUP,
     machine_parts.GROUP, what_if.GROUP, branching.GROUP, comparing.GROUP, files.GROUP,
 )  # fmt: skip
@@ -78,7 +79,7 @@ HELP = Command(
 )  # fmt: skip
 ALL: tuple[Command, ...] = (
     *stepping.COMMANDS, *conditions.COMMANDS, *asking_history.COMMANDS,
-    *looking.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
+    *looking.COMMANDS, *percpu_systems.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
     *beneath.COMMANDS, *machine_parts.COMMANDS, *what_if.COMMANDS, *branching.COMMANDS,
     *comparing.COMMANDS, *figures.COMMANDS, *files.COMMANDS, HELP,
 )  # fmt: skip

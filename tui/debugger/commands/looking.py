@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tui.debugger.commands import percpu_systems
 from tui.debugger.commands.registry import (
     ADDRESS,
     CHUNK,
@@ -107,7 +108,7 @@ async def show_stack(seat: Seat, cpu: int | None = None) -> Output:
     """Show the call stack of a CPU; without a number that of the one which ran last."""
     machine = seat.session.machine
     last = machine.scheduler.last_cpu
-    ran = last if last in machine.cpus else machine.places.cpus[0]
+    ran = last if last in machine.cpus else machine.topology.possible[0]
     return Output(table=stack_view(seat.session, ran if cpu is None else cpu))
 
 
@@ -152,7 +153,10 @@ ONE_CPU = Argument("CPU", CPU, optional=True)
 
 COMMANDS = (
     _view("chunks", chunks_view, "all chunks"),
-    _view("areas", areas_view, "live areas of a chunk, with who made them", IN_CHUNK),
+    _view(
+        "areas", areas_view, "live areas, of a chunk or all, with who made them",
+        Argument("CHUNK", CHUNK, optional=True),
+    ),
     _view("blocks", blocks_view, "hints of a chunk, page by page", IN_CHUNK),
     _view("slots", slots_view, "lists of chunks in search order"),
     _view(
@@ -165,7 +169,7 @@ COMMANDS = (
     ),
     _view("locks", locks_view, "locks, holders, waiters"),
     _view("work", work_view, "the background work"),
-    _view("offsets", offsets_view, "every CPU's unit of every chunk"),
+    _view("offsets", offsets_view, "every CPU's unit of every chunk, or offset and register"),
     _view(
         "walk", walk_view, "page-table walk of an address, and what a CPU's TLB holds for it",
         AT, ONE_CPU,
@@ -232,4 +236,5 @@ VMALLOC = "vmalloc"  # lists areas unless it is given a size; its row stands wit
 
 def view_names() -> tuple[str, ...]:
     """Return the names of all views, as `kmemscope show` takes them."""
-    return (*(command.name for command in (*COMMANDS, *BENEATH_COMMANDS)), VMALLOC)
+    commands = (*COMMANDS, *percpu_systems.COMMANDS, *BENEATH_COMMANDS)
+    return (*(command.name for command in commands), VMALLOC)

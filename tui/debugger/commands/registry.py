@@ -210,7 +210,8 @@ def _offer_online_cpus(session: Session) -> Iterable[str]:
 
 
 def _offer_chunks(session: Session) -> Iterable[str]:
-    return ("first", "reserved", *(str(number) for number in session.machine.percpu.chunks))
+    percpu = session.machine.bitmap
+    return ("first", "reserved", *map(str, percpu.chunks)) if percpu is not None else ()
 
 
 def _offer_symbols(session: Session) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernel_sim.cpu import Cpu
+from kernel_sim.machine import Machine
 from tui.debugger.chunk_names import chunk_by_number, chunk_name
 from tui.debugger.memory import word_at
 from tui.debugger.session import Session
@@ -12,7 +13,15 @@ from tui.debugger.views.hotplug import NAME_OF, state_of
 OFFLINE = "(offline)"
 
 
-def _columns(base_register: str) -> tuple[Column, ...]:
+UNIT_COLUMNS = (
+    Column("unit_offset", HEX, "its unit's distance from the chunk's base"),
+    Column("unit_base", HEX, "its unit in the chunk that the title names"),
+)
+COPY_COLUMNS = (Column("static_copy", HEX, "its copy of the kernel's static section"),)
+
+
+def _columns(machine: Machine) -> tuple[Column, ...]:
+    base_register = machine.arch.base_register
     return (
         Column("cpu", DEC),
         Column("node", DEC),
@@ -24,8 +33,7 @@ def _columns(base_register: str) -> tuple[Column, ...]:
         Column(
             "per_cpu_offset", HEX, "its entry of __per_cpu_offset[], read from simulated memory"
         ),
-        Column("unit_offset", HEX, "its unit's distance from the chunk's base"),
-        Column("unit_base", HEX, "its unit in the chunk that the title names"),
+        *(COPY_COLUMNS if machine.bitmap is None else UNIT_COLUMNS),
         Column(
             "call", help="the call under way; (offline), or (at 36) of hotplug, where none can be"
         ),
@@ -37,10 +45,8 @@ def _columns(base_register: str) -> tuple[Column, ...]:
 
 
 def cpus_view(session: Session, chunk: int = 0) -> Table:
-    """Return a row for every possible CPU; unit bases are those in one chunk."""
+    """Return a row for every possible CPU; unit bases, where there are units, are those in one chunk."""
     machine = session.machine
-    base_addr = chunk_by_number(machine, chunk).base_addr
-    offsets = machine.places.unit_offsets
     table = machine.symbols["__per_cpu_offset"]
     rows: list[tuple[Cell, ...]] = [
         (
@@ -50,8 +56,7 @@ def cpus_view(session: Session, chunk: int = 0) -> Table:
             _state_text(cpu),
             cpu.gs_base,
             word_at(machine, table + number * machine.arch.word_bytes),
-            offsets[number],
-            base_addr + offsets[number] & machine.arch.address_mask,
+            *_place_cells(machine, number, chunk),
             cpu.current.name if cpu.current else _absence(cpu),
             cpu.current.context if cpu.current else None,
             waits_for(cpu),
@@ -60,8 +65,18 @@ def cpus_view(session: Session, chunk: int = 0) -> Table:
         )
         for number, cpu in machine.cpus.items()
     ]
-    title = f"{len(rows)} CPUs at step {session.step}, unit_base in {chunk_name(chunk)}"
-    return Table(title, _columns(machine.arch.base_register), tuple(rows))
+    where = "" if machine.bitmap is None else f", unit_base in {chunk_name(chunk)}"
+    title = f"{len(rows)} CPUs at step {session.step}{where}"
+    return Table(title, _columns(machine), tuple(rows))
+
+
+def _place_cells(machine: Machine, cpu: int, chunk: int) -> tuple[int | None, ...]:
+    """Return where the CPU's copies are: its unit in a chunk, or its copy of the static section."""
+    if machine.bitmap is None:
+        return (machine.system.copy_addr(machine.system.percpu_start, cpu),)
+    offset = machine.places.unit_offsets[cpu]
+    base_addr = chunk_by_number(machine, chunk).base_addr
+    return offset, base_addr + offset & machine.arch.address_mask
 
 
 def _absence(cpu: Cpu) -> str | None:

@@ -18,8 +18,7 @@ COLUMNS = (
 def _locks(machine: Machine) -> tuple[Lock, ...]:
     """Return the locks that are always there, and those that a load under way has others wait for."""
     return (
-        machine.percpu.mutex,
-        machine.percpu.lock,
+        *machine.system.locks,
         machine.modules.mutex,
         machine.cpu_add_remove_lock,
         machine.cpu_hotplug_lock,

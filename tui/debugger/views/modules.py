@@ -98,6 +98,6 @@ def _rows(session: Session, module: Module) -> Iterator[tuple[Cell, ...]]:
         yield "area", variable, ptr, None, _copy(session, ptr)
 
 
-def _copy(session: Session, ptr: int) -> int:
+def _copy(session: Session, ptr: int) -> int | None:
     machine = session.machine
-    return machine.per_cpu_offset(machine.places.cpus[0]) + ptr & machine.arch.address_mask
+    return machine.system.copy_addr(ptr, machine.topology.possible[0])

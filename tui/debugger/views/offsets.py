@@ -1,21 +1,58 @@
-"""Where every CPU's unit of every chunk begins: the sum that a __percpu pointer stands for.
+"""Where every CPU's copies lie: units of chunks, or what a CPU adds to reach its own.
 
-    address of a copy = chunk base + unit offset of the CPU + offset in the chunk
+    unit      address of a copy = chunk base + unit offset of the CPU + offset in the chunk
+    offset    address of a copy = ptr + __per_cpu_offset[cpu]
 
-The unit offsets are the same in every chunk; only the base differs.
+Unit offsets are the same in every chunk; only the base differs.
 """
 
 from __future__ import annotations
 
+from kernel_sim.machine import Machine
+from kernel_sim.percpu.bitmap import BitmapPercpu
 from tui.debugger.chunk_names import chunk_name
+from tui.debugger.memory import word_at
 from tui.debugger.session import Session
 from tui.debugger.table import DEC, HEX, Cell, Column, Table
 
+OFFSET_COLUMNS = (
+    Column("cpu", DEC),
+    Column("node", DEC),
+    Column("per_cpu_offset", HEX, "as the system says it"),
+    Column("in_memory", HEX, "the CPU's entry of __per_cpu_offset[], read from simulated memory"),
+    Column("base", HEX, "what the system loads into the CPU's base register"),
+    Column("register", HEX, "what the register holds"),
+    Column("static_copy", HEX, "the CPU's copy of the kernel's static section"),
+)
+
 
 def offsets_view(session: Session) -> Table:
-    """Return a row for every possible CPU and a column for every chunk."""
+    """Return a row for every possible CPU."""
     machine = session.machine
-    chunks = machine.percpu.chunks
+    if machine.bitmap is not None:
+        return _units(session, machine.bitmap)
+    rows = tuple(_offset_row(machine, cpu) for cpu in machine.topology.possible)
+    note = f"the base register is {machine.arch.base_register}; 0 where the system uses none"
+    title = f"Offsets of {len(rows)} CPUs under {machine.system.name} at step {session.step}"
+    return Table(title, OFFSET_COLUMNS, rows, (note,))
+
+
+def _offset_row(machine: Machine, cpu: int) -> tuple[Cell, ...]:
+    table = machine.symbols["__per_cpu_offset"]
+    return (
+        cpu,
+        machine.topology.node_of_cpu[cpu],
+        machine.system.per_cpu_offset(cpu),
+        word_at(machine, table + cpu * machine.arch.word_bytes),
+        machine.system.base_of(cpu),
+        machine.cpus[cpu].gs_base,
+        machine.system.copy_addr(machine.system.percpu_start, cpu),
+    )
+
+
+def _units(session: Session, percpu: BitmapPercpu) -> Table:
+    machine = session.machine
+    chunks = percpu.chunks
     columns = (
         Column("cpu", DEC),
         Column("node", DEC),

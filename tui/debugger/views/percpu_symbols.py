@@ -23,8 +23,8 @@ def percpu_symbols_view(session: Session) -> Table:
     """Return a row for every per-CPU variable that has a name."""
     machine = session.machine
     static = percpu_symbols(machine)
-    ends = [*(offset for offset, _ in static[1:]), machine.alloc_info.static_size_bytes]
-    start = machine.percpu.percpu_start
+    ends = [*(offset for offset, _ in static[1:]), machine.system.static_bytes]
+    start = machine.system.percpu_start
     found: list[tuple[int, str, int, str]] = [
         (start + offset, name, end - offset, "")
         for (offset, name), end in zip(static, ends, strict=False)
@@ -34,9 +34,9 @@ def percpu_symbols_view(session: Session) -> Table:
         for module in reversed(machine.modules.modules)
         for symbol in sorted(module.percpu_symbols, key=lambda each: each.value)
     ]
-    first = machine.per_cpu_offset(machine.places.cpus[0])
+    first = machine.topology.possible[0]
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (ptr, name, room, module or None, first + ptr & machine.arch.address_mask)
+        (ptr, name, room, module or None, machine.system.copy_addr(ptr, first))
         for ptr, name, room, module in found
     )
     title = f"{len(rows)} per-CPU variables at step {session.step}"

@@ -1,11 +1,14 @@
-"""Areas of vmalloc space, lowest first, and which chunk lives in them."""
+"""Areas of vmalloc space, lowest first, and what of the per-CPU system lives in them."""
 
 from __future__ import annotations
+
+from bisect import bisect_right
 
 from kernel_sim.machine import Machine
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.mm.vmalloc import VmallocSpace
 from tui.debugger.session import Session
+from tui.debugger.strips import names_of
 from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table, count
 
 COLUMNS = (
@@ -18,6 +21,7 @@ COLUMNS = (
     Column("caller", help="kernel function that took it"),
     Column("chunk", DEC, "chunk that lives in it"),
     Column("group", DEC, "group of CPUs whose units it holds"),
+    Column("holds", help="what of the per-CPU system begins in it, where that has no chunks"),
     Column("lazily_freed", FLAG, "freed, and in the way until the next purge"),
 )
 
@@ -31,16 +35,41 @@ def _spaces(machine: Machine) -> tuple[tuple[str, VmallocSpace], ...]:
     return (("vmalloc", machine.vmalloc), ("modules", machine.module_space))
 
 
+def _chunks_by_start(machine: Machine) -> dict[int, tuple[int, int]]:
+    """Return (chunk, group) of the areas that hold chunks of the bitmap allocator."""
+    percpu = machine.bitmap
+    if percpu is None or percpu.backing.name != "vm":
+        return {}
+    return {
+        start: (number, group)
+        for number, chunk in percpu.chunks.items()
+        for group, start in enumerate(chunk.data)
+    }
+
+
+def _held_by_start(machine: Machine) -> dict[int, str]:
+    """Return which part of another system is the first in an area, by the area's start."""
+    starts = sorted(area.start for each in machine.area_spaces() for area in each.areas)
+    found: dict[int, str] = {}
+    if machine.bitmap is not None or not starts:
+        return found
+    for stretch in machine.system.stretches():
+        at = bisect_right(starts, stretch.addr) - 1
+        if at >= 0 and starts[at] not in found and _is_inside(machine, stretch.addr):
+            found[starts[at]] = names_of(stretch.strip)[0] or stretch.strip
+    return found
+
+
+def _is_inside(machine: Machine, addr: int) -> bool:
+    return any(each.find_area(addr) is not None for each in machine.area_spaces())
+
+
 def vmalloc_view(session: Session) -> Table:
     """Return a row for every area, modules' areas last."""
     machine = session.machine
     space = machine.vmalloc
-    tenants = {
-        start: (number, group)
-        for number, chunk in machine.percpu.chunks.items()
-        if machine.percpu.backing.name == "vm"
-        for group, start in enumerate(chunk.data)
-    }
+    tenants = _chunks_by_start(machine)
+    held = _held_by_start(machine)
     rows: list[tuple[Cell, ...]] = []
     for name, each in _spaces(machine):
         freed = each.lazy
@@ -54,6 +83,7 @@ def vmalloc_view(session: Session) -> Table:
                 area.kind,
                 area.caller,
                 *tenants.get(area.start, NOBODY),
+                held.get(area.start),
                 area.start in freed,
             )
             for area in each.areas

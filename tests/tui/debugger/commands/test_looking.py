@@ -11,7 +11,8 @@ from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
 
 ARGUMENTS = {
-    "areas": "0", "blocks": "0", "stack": "0", "walk": "0", "whatis": "0", "x": "0",
+    "areas": "0", "blocks": "0", "references": "0 0x37040", "stack": "0",
+    "walk": "0", "whatis": "0", "x": "0",
     "proc": "buddyinfo",
 }  # fmt: skip
 OF_A_MODULE = ("module",)  # there is none on this machine; see views/test_modules.py

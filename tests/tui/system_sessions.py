@@ -1,0 +1,55 @@
+"""A session on a small machine of any per-CPU system, with a few areas on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kernel_sim.config import MachineConfig
+from kernel_sim.percpu.catalogue import ENTRIES, system_entry
+from tui.debugger.console import execute
+from tui.debugger.output import Output
+from tui.debugger.session import Session
+
+OTHERS = tuple(entry.name for entry in ENTRIES if entry.name != "bitmap")
+"""Systems that have no chunks of the bitmap allocator."""
+EVERY = tuple((entry.name, arch) for entry in ENTRIES for arch in entry.arches)
+SIZES = (64, 200, 1000)
+STATIC_BYTES = 17892
+
+
+def config_of(system: str, arch: str = "", **percpu: object) -> MachineConfig:
+    """Return a machine with four CPUs on two nodes."""
+    mapping = {
+        "name": f"test of {system}",
+        "kernel": {"arch": arch or system_entry(system).arches[0]},
+        "cpus": {"possible": "0-3"},
+        "node": [{"cpus": "0-1", "memory_mib": 128}, {"cpus": "2-3", "memory_mib": 128}],
+        "percpu": {"system": system, "static_bytes": STATIC_BYTES, **percpu},
+    }
+    return MachineConfig.from_mapping(mapping, where=system)
+
+
+def session_of(system: str, arch: str = "", **percpu: object) -> Session:
+    """Return a session just after boot."""
+    return Session.boot(config_of(system, arch, **percpu))
+
+
+def tell(session: Session, *lines: str) -> Output:
+    """Carry out command lines; returns the last answer."""
+    output = Output()
+    for line in lines:
+        output = asyncio.run(execute(session, line))
+    return output
+
+
+def busy_session_of(system: str, arch: str = "") -> Session:
+    """Return a session with an area of each of SIZES, of which none is freed."""
+    session = session_of(system, arch)
+    for cpu, size in enumerate(SIZES):
+        assert tell(session, f"alloc {cpu} {size}").lines[0].startswith("ptr 0x")
+    return session
+
+
+def ptrs_of(session: Session) -> list[int]:
+    """Return the ptrs of all dynamic areas."""
+    return [ptr for ptr, _ in session.machine.system.live_areas()]
