@@ -1,4 +1,7 @@
-"""Where figures are measured: the inputs, and machines that are booted once if they are only looked at."""
+"""Where figures are measured: the inputs, and machines, booted once if they are only looked at.
+
+A machine stands on a time line, so that what was measured can be saved and gone through.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TypeAlias
 
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
-from kernel_sim.machine import Machine
 from snapshots.figures.inputs import FigureInputs
+from snapshots.timeline import Timeline
 
 Description: TypeAlias = Mapping[str, object]
 
@@ -19,16 +22,18 @@ class Bench:
     """One run of the figures. Raises ConfigError, where a machine cannot be with the inputs as they are."""
 
     inputs: FigureInputs
-    _seen: dict[str, tuple[Description, Machine]] = field(default_factory=dict)
+    _seen: dict[str, tuple[Description, Timeline]] = field(default_factory=dict)
 
-    def machine(self, description: Description) -> Machine:
-        """Return a machine to look at; the same description gives the same one."""
+    def seen(self, description: Description) -> Timeline:
+        """Return a machine after boot, to look at; the same description gives the same one."""
         name = str(description["name"])
         known = self._seen.get(name)
         if known is None or known[0] != description:
             known = self._seen[name] = (description, self.fresh(description))
         return known[1]
 
-    def fresh(self, description: Description) -> Machine:
-        """Return a machine of one's own, to do something on it."""
-        return boot(MachineConfig.from_mapping(description, where=str(description["name"])))
+    def fresh(self, description: Description) -> Timeline:
+        """Return a machine of one's own after boot, to do something on it."""
+        return Timeline(
+            boot(MachineConfig.from_mapping(description, where=str(description["name"])))
+        )

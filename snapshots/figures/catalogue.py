@@ -8,7 +8,10 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from kernel_sim.errors import ConfigError
+from snapshots.figures import block_figures as block
+from snapshots.figures import claim_figures as claims
 from snapshots.figures import legacy_figures as legacy
+from snapshots.figures import reference_figures as references
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Figure
 from snapshots.figures.inputs import FigureInputs
@@ -25,6 +28,20 @@ FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "6": legacy.largest_module,
         "11": legacy.default_cpus,
         "12": legacy.example_cpus,
+        "13": block.management,
+        "14": block.stack,
+        "15": block.many_cpus,
+        "16": block.utilisation,
+        "17": references.one_less,
+        "R1": references.static_area,
+        "R2": references.pointer_array,
+        "R3": references.block,
+        "C1": claims.less_than_pointer_array,
+        "C2": claims.less_than_static,
+        "C3": claims.node_local,
+        "C4": claims.array_is_remote,
+        "C5": claims.possible_only,
+        "C6": claims.no_pointer_array,
     }
 )
 

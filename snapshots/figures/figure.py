@@ -10,8 +10,10 @@ Where what the mail stands for is not the exact value, the row says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from snapshots.timeline import Timeline
 
 Value: TypeAlias = int | tuple[int, ...]
 """A number, or one for each of a list of inputs."""
@@ -45,7 +47,7 @@ class Figure:
 
     formula: how exact comes from the inputs, with numbers. command: what shows ours to a user; shows: texts
     that its answer has. because: why mail and exact differ. note: what else is to be known.
-    beside: other values that must be right too.
+    beside: other values that must be right too. run: of the machine on which ours was measured.
     """
 
     what: str
@@ -61,6 +63,7 @@ class Figure:
     note: str = ""
     beside: tuple[Beside, ...] = ()
     number: str = ""
+    run: Timeline | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_measured_right(self) -> bool:

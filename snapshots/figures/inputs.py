@@ -45,7 +45,7 @@ class FigureInputs:
     enough_room_bytes: int = _input(32768, "PERCPU_ENOUGH_ROOM", 512, 256 * KIB)
     line_bytes: tuple[int, ...] = _input((32, 64, 128), "cache lines of i386 processors", 16, 128)
     usual_line_bytes: int = _input(128, "the cache line where one is enough", 16, 128)
-    nr_cpus: int = _input(8, "NR_CPUS that i386 was built with by default", 2, 64)
+    nr_cpus: int = _input(8, "NR_CPUS that i386 was built with by default", 2, 255)
     small_box_cpus: int = _input(2, "CPUs of the mail's own machine", 2, 64)
     large_box_cpus: int = _input(64, "processors of the mail's example of waste", 1, 64)
     many_nr_cpus: int = _input(512, "NR_CPUS of a 512-way machine", 2, 4096)

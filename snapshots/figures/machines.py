@@ -5,6 +5,10 @@ With the mails' inputs they are the files of examples/figures, which the command
 
 from __future__ import annotations
 
+from kernel_sim.arch import ARCHES, DEFAULT_LEVELS
+from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from kernel_sim.percpu.block_geometry import BlockGeometry
+from kernel_sim.topology import format_cpu_list
 from snapshots.figures.bench import Description
 from snapshots.figures.inputs import AS_MAILED, FigureInputs
 
@@ -48,3 +52,46 @@ def default_build(inputs: FigureInputs) -> Description:
 def cpu_list(nr_cpus: int) -> str:
     """Return the list of the first so many CPUs."""
     return "0" if nr_cpus == 1 else f"0-{nr_cpus - 1}"
+
+
+def block_machine(
+    inputs: FigureInputs,
+    *,
+    nr_cpus: int = 0,
+    arch: str = "i386",
+    mail_mode: bool = False,
+    nr_blocks: int = 0,
+    name: str = "",
+) -> Description:
+    """Return the mail's box with blocks; nr_cpus 0: a default build.
+
+    nr_blocks: how many of them vmalloc space shall hold, which is then all that there is; 0: as usual.
+    """
+    nr_cpus = nr_cpus or inputs.nr_cpus
+    machine: dict[str, object] = {
+        "name": name or f"block-{nr_cpus}way",
+        "kernel": {"arch": arch, "nr_cpus": nr_cpus},
+        "cpus": {"possible": cpu_list(min(inputs.small_box_cpus, nr_cpus))},
+        "node": [{"memory_mib": MEMORY_MIB}],
+        "memory": {"pages": "2.6.20"},
+        "percpu": {
+            "system": "block-2005",
+            "static_bytes": inputs.static_bytes,
+            "options": {"mail_mode": mail_mode},
+        },
+    }
+    if nr_blocks:
+        cpu = ARCHES[arch, DEFAULT_LEVELS[arch]]
+        geometry = BlockGeometry(cpu.word_bytes, nr_cpus, mail_mode=mail_mode)
+        nr_pages = nr_blocks * geometry.nr_area_pages + 1  # the kernel never gives the last byte
+        end = cpu.vmalloc_start + nr_pages * PAGE_SIZE_BYTES - 1
+        machine["vmalloc"] = {"start": hex(cpu.vmalloc_start), "end": hex(end)}
+    return machine
+
+
+def on_two_nodes(machine: Description, nr_cpus: int, name: str) -> Description:
+    """Return a machine's like with half of its CPUs, and of its memory, on a node of their own."""
+    first = nr_cpus // 2
+    halves = (range(first), range(first, nr_cpus))
+    nodes = [{"cpus": format_cpu_list(half), "memory_mib": NODE_MIB} for half in halves]
+    return {**machine, "name": name, "node": nodes}

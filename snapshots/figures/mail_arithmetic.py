@@ -7,7 +7,7 @@ from typing import Final
 from snapshots.figures.figure import MailFigure
 from snapshots.figures.inputs import KIB
 
-WORDS: Final = ("no", "one", "two", "three", "four")
+WORDS: Final = ("No", "One", "Two", "Three", "Four")
 
 
 def whole_kib(size_bytes: int) -> int:
@@ -36,6 +36,12 @@ def in_bytes(printed: str, size_bytes: int) -> MailFigure:
 
 
 def in_words(printed: str, number: int, what: str) -> MailFigure:
-    """Return a figure that the mail has in words: `one less memory reference`."""
+    """Return a figure that the mail has in words, at the head of a line: `One less memory reference`."""
     word = WORDS[number] if 0 <= number < len(WORDS) else str(number)
     return MailFigure(printed, f"{word} {what}", number)
+
+
+def in_words_inside(printed: str, number: int, what: str) -> MailFigure:
+    """Return the same in the midst of a sentence: `one mem ref less`."""
+    figure = in_words(printed, number, what)
+    return MailFigure(printed, figure.redone.lower(), number)

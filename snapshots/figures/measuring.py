@@ -4,57 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernel_sim.errors import KernelBug
-from kernel_sim.machine import Machine
+from kernel_sim.call import Arg
+from kernel_sim.errors import KernelBug, KernelFault
 from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.percpu.stretch import Stretch
 from snapshots.compare.section_object import section_object
+from snapshots.timeline import Timeline
 
 CALL_SITE = "figures"
 MODULE = "figures"
 
 
-def word_at(machine: Machine, addr: int) -> int:
+def word_at(run: Timeline, addr: int) -> int:
     """Return the word that simulated memory holds at an address. Raises KernelBug where nothing is mapped."""
+    machine = run.machine
     phys = machine.space.translate(addr)
     if phys is None:
         raise KernelBug(f"{addr:#x} is not mapped")
     return int.from_bytes(machine.memory.read(phys, machine.arch.word_bytes), "little")
 
 
-def offset_of_cpu(machine: Machine, cpu: int) -> int:
+def offset_of_cpu(run: Timeline, cpu: int) -> int:
     """Return __per_cpu_offset[cpu], read from memory."""
-    return word_at(machine, machine.symbol("__per_cpu_offset") + cpu * machine.arch.word_bytes)
+    machine = run.machine
+    return word_at(run, machine.symbol("__per_cpu_offset") + cpu * machine.arch.word_bytes)
 
 
-def sum_of_bytes(machine: Machine, counts: Callable[[Stretch], bool]) -> int:
+def sum_of_bytes(run: Timeline, counts: Callable[[Stretch], bool]) -> int:
     """Return the bytes of all stretches that count."""
-    return sum(stretch.size_bytes for stretch in machine.system.stretches() if counts(stretch))
+    return sum(each.size_bytes for each in run.machine.system.stretches() if counts(each))
 
 
-def alloc(machine: Machine, size_bytes: int, align_bytes: int = 4, cpu: int = 0) -> int:
+def alloc(run: Timeline, size_bytes: int, align_bytes: int = 4, cpu: int = 0) -> int:
     """Allocate a dynamic area; returns its ptr, 0 if there is no room."""
-    args = (size_bytes, align_bytes, False, GFP_KERNEL, CALL_SITE)
-    ptr = machine.run_call(machine.give(cpu, "pcpu_alloc", args))
+    ptr = do(run, cpu, "pcpu_alloc", size_bytes, align_bytes, False, GFP_KERNEL, CALL_SITE)
     return ptr if isinstance(ptr, int) else 0
 
 
-def free(machine: Machine, ptr: int, cpu: int = 0) -> None:
+def free(run: Timeline, ptr: int, cpu: int = 0) -> None:
     """Give a dynamic area back."""
-    machine.run_call(machine.give(cpu, "free_percpu", (ptr,)))
+    do(run, cpu, "free_percpu", ptr)
 
 
-def load_module(
-    machine: Machine, size_bytes: int, align_bytes: int = 4, name: str = MODULE
-) -> bool:
+def load_module(run: Timeline, size_bytes: int, align_bytes: int = 4, name: str = MODULE) -> bool:
     """Load a module with a per-CPU section of one variable; whether it was taken in."""
-    image = section_object(machine.arch.name, size_bytes, align_bytes, 1)
-    return machine.run_call(machine.give(0, "load_module", (image, name, ""))) == 0
+    image = section_object(run.machine.arch.name, size_bytes, align_bytes, 1)
+    return do(run, 0, "load_module", image, name, "") == 0
 
 
-def section_ptr(machine: Machine, name: str = MODULE) -> int:
+def do(run: Timeline, cpu: int, what: str, *args: Arg) -> object:
+    """Let a CPU do something to its end, and return what came of it. Raises KernelFault, KernelBug."""
+    call = run.take(what, cpu, args)
+    if run.machine.fault is not None:
+        raise KernelFault(run.machine.fault.reason)
+    if call is None:
+        return None
+    if not call.done:
+        raise KernelBug(f"{what} on cpu {cpu} did not come to its end")
+    return call.result
+
+
+def section_ptr(run: Timeline, name: str = MODULE) -> int:
     """Return the ptr of a loaded module's per-CPU section, 0 if it has none."""
-    module = machine.modules.find_module(name)
+    module = run.machine.modules.find_module(name)
     return module.percpu_ptr if module is not None else 0
 
 

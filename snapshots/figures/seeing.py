@@ -1,4 +1,7 @@
-"""Command lines that show a figure: an ordinary look at one of the machines in examples/figures."""
+"""Command lines that show a figure: an ordinary look at one of the machines in examples/figures.
+
+What takes more than a few calls to get there is saved as a recording first.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +23,9 @@ def script(name: str, machine: str) -> str:
 def boot_log(machine: str) -> str:
     """Return the command that prints what a machine says as it boots."""
     return f"kmemscope boot {FOLDER}/{machine}.toml"
+
+
+def saved(number: str, *words: str) -> str:
+    """Return the commands that save a figure's run, and show a view of it at its end."""
+    file = f"figure-{number}.kms"
+    return f"kmemscope figures {number} --save {file}; kmemscope show {file} {' '.join(words)}"

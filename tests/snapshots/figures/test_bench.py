@@ -9,9 +9,9 @@ from snapshots.figures.machines import legacy_machine
 
 def test_the_same_description_is_booted_once() -> None:
     bench = Bench(AS_MAILED)
-    one = bench.machine(legacy_machine(AS_MAILED, 2))
-    assert bench.machine(legacy_machine(AS_MAILED, 2)) is one
-    assert bench.machine(legacy_machine(AS_MAILED, 2, line_bytes=64)) is not one
+    one = bench.seen(legacy_machine(AS_MAILED, 2))
+    assert bench.seen(legacy_machine(AS_MAILED, 2)) is one
+    assert bench.seen(legacy_machine(AS_MAILED, 2, line_bytes=64)) is not one
 
 
 def test_a_fresh_machine_is_nobody_elses() -> None:

@@ -19,6 +19,22 @@ MOVED_BY = {
     "6": "line_bytes=32,64",
     "11": "nr_cpus=5",
     "12": "large_box_cpus=10",
+    "13": "nr_cpus=255",
+    "14": "nr_cpus=255",
+    "15": "many_nr_cpus=300",
+    "16": "refill_blocks=2",
+}
+FIXED = {  # by the code of the day alone; that they notice another code is tested with their families
+    "17",
+    "R1",
+    "R2",
+    "R3",
+    "C1",
+    "C2",
+    "C3",
+    "C4",
+    "C5",
+    "C6",
 }
 
 
@@ -31,7 +47,7 @@ def test_a_figure_is_right_and_says_why_it_differs(number: str) -> None:
     assert figure.command.startswith("kmemscope ")
 
 
-@pytest.mark.parametrize("number", FIGURES)
+@pytest.mark.parametrize("number", [number for number in FIGURES if number not in FIXED])
 def test_an_input_moves_the_figure(number: str) -> None:
     before = FIGURES[number](Bench(AS_MAILED))
     after = FIGURES[number](Bench(read_inputs([MOVED_BY[number]])))

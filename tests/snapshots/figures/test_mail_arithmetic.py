@@ -28,7 +28,7 @@ def test_the_same_figure_is_written_in_each_way() -> None:
 
 
 def test_numbers_in_words() -> None:
-    assert in_words("one less", 2 - 1, "less") == MailFigure("one less", "one less", 1)
-    assert in_words("", 0, "less").redone == "no less"
+    assert in_words("One less", 2 - 1, "less") == MailFigure("One less", "One less", 1)
+    assert in_words("", 0, "less").redone == "No less"
     assert in_words("", -1, "less").redone == "-1 less"
     assert in_words("", 9, "less").redone == "9 less"

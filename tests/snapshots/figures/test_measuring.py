@@ -29,29 +29,29 @@ def test_the_largest_that_fits_is_found(limit: int, highest: int) -> None:
 
 
 def test_offsets_are_read_from_memory() -> None:
-    machine = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
-    table = machine.symbol("__per_cpu_offset")
-    phys = machine.space.translate(table + 4)
+    run = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    table = run.machine.symbol("__per_cpu_offset")
+    phys = run.machine.space.translate(table + 4)
     assert phys is not None
-    machine.memory.write(phys, (0x1234).to_bytes(4, "little"))
-    assert offset_of_cpu(machine, 1) == 0x1234 == word_at(machine, table + 4)
+    run.machine.memory.write(phys, (0x1234).to_bytes(4, "little"))
+    assert offset_of_cpu(run, 1) == 0x1234 == word_at(run, table + 4)
     with pytest.raises(KernelBug, match="not mapped"):
-        word_at(machine, 0x1000)
+        word_at(run, 0x1000)
 
 
 def test_areas_and_modules_are_really_asked_for() -> None:
-    machine = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
-    ptr = alloc(machine, 64)
-    assert machine.system.holds(ptr)
-    free(machine, ptr)
-    assert not machine.system.holds(ptr)
-    assert section_ptr(machine) == 0
-    assert load_module(machine, 14848)
-    assert machine.system.holds(section_ptr(machine))
-    assert not load_module(machine, 4, name="another")
+    run = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    ptr = alloc(run, 64)
+    assert run.machine.system.holds(ptr)
+    free(run, ptr)
+    assert not run.machine.system.holds(ptr)
+    assert section_ptr(run) == 0
+    assert load_module(run, 14848)
+    assert run.machine.system.holds(section_ptr(run))
+    assert not load_module(run, 4, name="another")
 
 
 def test_bytes_are_of_the_stretches_that_count() -> None:
-    machine = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
-    assert sum_of_bytes(machine, lambda each: each.kind == STATIC) == 2 * 17892
-    assert sum_of_bytes(machine, lambda each: each.cpu == 5) == 0
+    run = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    assert sum_of_bytes(run, lambda each: each.kind == STATIC) == 2 * 17892
+    assert sum_of_bytes(run, lambda each: each.cpu == 5) == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -11,8 +13,16 @@ from typer.testing import CliRunner, Result
 from snapshots.figures import catalogue
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Figure
+from snapshots.figures.inputs import AS_MAILED
 from snapshots.figures.legacy_figures import spare_of_one
 from tui.cli import app
+
+ROOT = Path(__file__).parents[3]
+LONG = ("16",)
+COMMANDS = [
+    pytest.param(number, marks=pytest.mark.slow) if number in LONG else number
+    for number in catalogue.FIGURES
+]
 
 
 def figures(*words: str) -> Result:
@@ -20,11 +30,44 @@ def figures(*words: str) -> Result:
 
 
 def test_all_figures_are_right() -> None:
-    result = figures()
+    result = figures("--json")
     assert result.exit_code == 0, result.output
-    assert " off" not in result.stdout
-    rows = json.loads(figures("--json").stdout)["rows"]
+    rows = json.loads(result.stdout)["rows"]
     assert [row["number"] for row in rows] == list(catalogue.FIGURES)
+    assert {row["verdict"] for row in rows} == {"agree", "differs"}
+
+
+@pytest.mark.parametrize("number", COMMANDS)
+def test_its_command_shows_the_figure(
+    number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = catalogue.FIGURES[number](Bench(AS_MAILED))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    shown = ""
+    for command in figure.command.split("; "):
+        program, *words = shlex.split(command)
+        assert program == "kmemscope"
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        shown = result.stdout
+    assert figure.shows
+    for text in figure.shows:
+        assert text in shown, f"{text!r} is not in what {figure.command} shows"
+
+
+def test_a_run_can_be_saved_and_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "moved.kms"
+    result = figures("R2", "--set", "nr_cpus=5", "--save", str(path))
+    assert result.exit_code == 0, result.output
+    shown = CliRunner().invoke(app, ["show", str(path), "stretches", "table"])
+    assert "ptrs[5]" in shown.stdout
+
+
+def test_runs_are_saved_one_by_one(tmp_path: Path) -> None:
+    result = figures("1", "2", "--save", str(tmp_path / "two.kms"))
+    assert (result.exit_code, "expected one NUMBER" in result.stderr) == (2, True)
+    assert not (tmp_path / "two.kms").exists()
 
 
 def test_some_are_told_in_detail() -> None:
