@@ -13,7 +13,7 @@ asked for as 5 only the workload knows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kernel_sim.machine import Machine
@@ -21,15 +21,18 @@ from kernel_sim.percpu.account import Account, account_of
 from kernel_sim.percpu.stretch import (
     DYNAMIC,
     FREE,
+    HOLE,
     METADATA,
     MODULE,
     PADDING,
     RESERVED_ROOM,
     STATIC,
     TABLE,
+    Stretch,
 )
 
 STATICS, ASKED, WASTED, FREE_ROOM, BOOKKEEPING = "static", "asked", "wasted", "free", "metadata"
+SLICE_STRETCHES = 256
 CLASSES = (STATICS, ASKED, WASTED, FREE_ROOM, BOOKKEEPING)
 CLASS_OF: Mapping[str, str] = {
     STATIC: STATICS, DYNAMIC: ASKED, MODULE: ASKED, FREE: FREE_ROOM, PADDING: WASTED,
@@ -78,6 +81,35 @@ def accounts_of(machine: Machine, areas: Iterable[tuple[int, int]]) -> Accounts:
     return found
 
 
+def class_totals(
+    machine: Machine, areas: Iterable[tuple[int, int]]
+) -> Generator[None, None, Counter[str]]:
+    """Return bytes by class as accounts_of() does, and no more; in slices, as there may be many areas."""
+    asked = dict(areas)
+    total: Counter[str] = Counter()
+    copies: dict[tuple[int, int], int] = {}
+    for number, stretch in enumerate(machine.system.stretches()):
+        if number % SLICE_STRETCHES == 0:
+            yield
+        if stretch.kind == HOLE:
+            continue
+        total[CLASS_OF[stretch.kind]] += stretch.size_bytes
+        if stretch.ptr in asked:
+            _note_copy(copies, stretch)
+    for (ptr, _), size_bytes in copies.items():
+        rounding = max(size_bytes - asked[ptr], 0)
+        total[ASKED] -= rounding
+        total[WASTED] += rounding
+    total[BOOKKEEPING] += machine.system.metadata_bytes()
+    return total
+
+
+def _note_copy(copies: dict[tuple[int, int], int], stretch: Stretch) -> None:
+    if CLASS_OF.get(stretch.kind) == ASKED:
+        copy = (stretch.ptr, stretch.cpu)
+        copies[copy] = copies.get(copy, 0) + stretch.size_bytes
+
+
 def _classes(kinds: Mapping[str, int]) -> Counter[str]:
     classes: Counter[str] = Counter()
     for kind, nr_bytes in kinds.items():
@@ -89,9 +121,8 @@ def _rounding(machine: Machine, asked: Mapping[int, int]) -> Counter[int]:
     """Return by CPU how much longer the copies of areas are than what was asked for."""
     copies: dict[tuple[int, int], int] = {}
     for stretch in machine.system.stretches():
-        if stretch.ptr in asked and CLASS_OF.get(stretch.kind) == ASKED:
-            copy = (stretch.ptr, stretch.cpu)
-            copies[copy] = copies.get(copy, 0) + stretch.size_bytes
+        if stretch.ptr in asked:
+            _note_copy(copies, stretch)
     rounding: Counter[int] = Counter()
     for (ptr, cpu), size_bytes in copies.items():
         rounding[cpu] += max(size_bytes - asked[ptr], 0)

@@ -22,6 +22,7 @@ USUAL_MACHINE: Mapping[str, object] = {
     "name": "two nodes, four CPUs",
     "kernel": {"nr_cpus": 32},
     "cpus": {"possible": "0-3"},
+    "memory": {"pages": "modern"},
     "node": [{"cpus": "0-1", "memory_mib": 256}, {"cpus": "2-3", "memory_mib": 256}],
     "percpu": {"static_bytes": 17892},  # of a kernel of 2006, which every system has room for
 }

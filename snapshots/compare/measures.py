@@ -10,11 +10,12 @@ accounts    memory at boot, when most was asked for, and at the end
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snapshots.compare.access_path import Reached
 from snapshots.compare.accounts import ASKED, STATICS, Accounts
+from snapshots.compare.measured_access import Cost
 from snapshots.compare.workload import Operation, operation_text
 
 OWN_STATIC, OWN_DYNAMIC, OWN_MODULE = "own static", "own dynamic", "own module"
@@ -32,6 +33,14 @@ class UseCounts:
     nr_tlb_misses: int = 0
     nr_walk_references: int = 0
     nr_remote: int = 0
+
+    def add_cost(self, cost: Cost) -> None:
+        """Count one access."""
+        self.nr_accesses += 1
+        self.nr_references += cost.nr_references
+        self.nr_tlb_misses += cost.nr_tlb_misses
+        self.nr_walk_references += cost.nr_walk_references
+        self.nr_remote += cost.nr_remote
 
     def add(self, other: UseCounts) -> None:
         """Count another kind in."""
@@ -115,17 +124,16 @@ class Measured:
         """The most translations that one CPU's accesses met: with so many entries each misses once."""
         return max(map(len, self.tlb_pages.values()), default=0)
 
-    def sample(self, nr_done: int, accounts: Accounts) -> None:
-        """Note what there is after so many operations."""
-        total_bytes = accounts.total_bytes - accounts.total[STATICS]
-        self.samples.append(Sample(nr_done, accounts.total[ASKED], total_bytes))
+    def sample(self, nr_done: int, total: Counter[str]) -> None:
+        """Note what there is after so many operations, by class."""
+        self.samples.append(Sample(nr_done, total[ASKED], sum(total.values()) - total[STATICS]))
 
-    def note_path(self, cpu: int, cpu_node: int, use: UseCounts, path: list[Reached]) -> None:
-        """Note which pages an access met, and how many of its references went to another node."""
+    def note_access(self, use: str, cpu: int, cost: Cost) -> None:
+        """Count an access of a kind, and note which pages the CPU met."""
+        self.uses[use].add_cost(cost)
         pages = self.tlb_pages.setdefault(cpu, {})
-        for reached in path:
+        for reached in cost.path:
             pages[reached.page_addr, reached.page_shift] = None
-            use.nr_remote += reached.node != cpu_node
 
 
 def grouped(troubles: list[Trouble]) -> list[TroubleGroup]:

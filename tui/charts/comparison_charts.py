@@ -22,7 +22,8 @@ from snapshots.compare.accounts import (
     WASTED,
 )
 from snapshots.compare.measures import USES
-from snapshots.compare.runner import Comparison, SystemRun
+from snapshots.compare.runner import Comparison
+from snapshots.compare.system_run import SystemRun
 
 Trace = dict[str, Any]
 KIB = 1024

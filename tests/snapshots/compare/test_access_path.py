@@ -8,7 +8,9 @@ import pytest
 
 from kernel_sim.errors import BadAccess
 from snapshots.compare.access_path import access_path
-from snapshots.compare.runner import Comparison, SystemRun, _tlb_counts
+from snapshots.compare.measured_access import _tlb_counts
+from snapshots.compare.runner import Comparison
+from snapshots.compare.system_run import SystemRun
 
 
 def performed(run: SystemRun, cpu: int, ptr: int, owner: int) -> int:

@@ -9,10 +9,11 @@ import pytest
 from kernel_sim.boot import boot
 from kernel_sim.percpu.account import UNMAPPED
 from kernel_sim.percpu.stretch import HOLE, KINDS
-from snapshots.compare.accounts import CLASS_OF, accounts_of
+from snapshots.compare.accounts import CLASS_OF, accounts_of, class_totals
 from snapshots.compare.machines import USUAL_MACHINE, chosen_systems, machine_of
 from snapshots.compare.runner import Comparison
 from snapshots.timeline import Timeline
+from snapshots.what_if.program import finished
 
 
 def test_classes_sum_to_all_memory_that_the_system_has(mixed: Comparison) -> None:
@@ -73,3 +74,11 @@ def test_rounding_is_wasted() -> None:
 
 def test_every_kind_of_stretch_has_a_class() -> None:
     assert set(CLASS_OF) == set(KINDS) - {HOLE}
+
+
+def test_totals_in_slices_are_the_same(mixed: Comparison) -> None:
+    for run in mixed.runs:
+        areas = [(area.ptr, area.size_bytes) for area in run.live.values()]
+        total = run.accounts().total
+        assert finished(class_totals(run.machine, areas)) == total
+        assert run.measured.samples[-1].asked_bytes == total["asked"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from snapshots.compare.access_path import Reached
+from snapshots.compare.measured_access import Cost
 from snapshots.compare.measures import (
     OTHERS,
     OWN_DYNAMIC,
     Measured,
+    Sample,
     StepCounts,
     Trouble,
     UseCounts,
@@ -32,13 +36,19 @@ def test_steps_are_summed_and_the_longest_kept() -> None:
 
 
 def test_tlb_entries_are_distinct_pages_of_the_cpu_that_meets_most() -> None:
-    measured, use = Measured(), UseCounts()
+    measured = Measured()
     small, large = Reached(0x1010, 0x1000, 12, 0), Reached(0x201000, 0x200000, 21, 1)
-    measured.note_path(0, 0, use, [small, large])
-    measured.note_path(0, 0, use, [small])
-    measured.note_path(1, 1, use, [large])
+    measured.note_access(OWN_DYNAMIC, 0, Cost(2, 1, 3, 1, (small, large)))
+    measured.note_access(OWN_DYNAMIC, 0, Cost(1, 0, 0, 0, (small,)))
+    measured.note_access(OTHERS, 1, Cost(1, 0, 0, 0, (large,)))
     assert measured.tlb_entries_needed == 2
-    assert use.nr_remote == 1
+    assert measured.uses[OWN_DYNAMIC] == UseCounts(2, 3, 1, 3, 1)
+
+
+def test_samples_leave_the_static_section_aside() -> None:
+    measured = Measured()
+    measured.sample(7, Counter({"asked": 10, "static": 100, "free": 5}))
+    assert measured.samples == [Sample(7, 10, 15)]
 
 
 def test_troubles_are_grouped_by_operation_and_reason_numbers_aside() -> None:

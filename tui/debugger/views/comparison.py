@@ -22,7 +22,8 @@ from snapshots.compare.accounts import (
     Accounts,
 )
 from snapshots.compare.measures import USES, Trouble, UseCounts, grouped
-from snapshots.compare.runner import Comparison, SystemRun
+from snapshots.compare.runner import Comparison
+from snapshots.compare.system_run import SystemRun
 from snapshots.compare.workload import operation_text
 from tui.debugger.table import DEC, Cell, Column, Table, count
 
