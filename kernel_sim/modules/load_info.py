@@ -3,8 +3,8 @@
 Nothing here lasts: it belongs to one load_module() and is gone when that ends.
 
 Some per-CPU systems want a pointer beside every variable (rostedt-2006-modules). An object of today
-has none, so it is taken as if it had been compiled for that kernel: with a `.data.percpu_offset` behind its
-per-CPU section, part of the module's data like any other.
+has none, so it is taken as if it had been compiled for that kernel: with a `.data.percpu_offset`
+beside its per-CPU section, part of the module's data like any other.
 Source: kernel/module/internal.h, Linux 6.1: struct load_info.
 """
 
@@ -97,7 +97,10 @@ def nr_percpu_variables(elf: ElfObject) -> int:
 
 
 def _with_pointers(elf: ElfObject, pointer_bytes: int) -> Sequence[Section]:
-    """Return the sections, with one for the pointers behind the per-CPU section if it is missing."""
+    """Return the sections, with one for the pointers if it is missing.
+
+    A linked module has it among its data and .bss behind that; in an object .bss may come sooner.
+    """
     sections, percpu = elf.sections, elf.find_percpu_section()
     has_one = find_section(sections, OFFSET_SECTION) is not None
     if not pointer_bytes or percpu is None or not percpu.size_bytes or has_one:
@@ -110,5 +113,6 @@ def _with_pointers(elf: ElfObject, pointer_bytes: int) -> Sequence[Section]:
         size_bytes=nr_percpu_variables(elf) * pointer_bytes,
         align=pointer_bytes,
     )
-    at = sections.index(percpu) + 1
+    bss = find_section(sections, ".bss")
+    at = min(sections.index(percpu) + 1, sections.index(bss) if bss is not None else len(sections))
     return (*sections[:at], pointers, *sections[at:])

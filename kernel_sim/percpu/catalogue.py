@@ -12,8 +12,9 @@ from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.percpu.systems.bitmap import ENTRY as BITMAP
 from kernel_sim.percpu.systems.block_2005 import ENTRY as BLOCK_2005
 from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
+from kernel_sim.percpu.systems.rostedt_2006_modules import ENTRY as ROSTEDT_2006_MODULES
 
-ENTRIES: Final[tuple[SystemEntry, ...]] = (LEGACY_STATIC, BLOCK_2005, BITMAP)
+ENTRIES: Final[tuple[SystemEntry, ...]] = (LEGACY_STATIC, BLOCK_2005, ROSTEDT_2006_MODULES, BITMAP)
 """In the order of their years."""
 
 CATALOGUE: Final = MappingProxyType({entry.name: entry for entry in ENTRIES})

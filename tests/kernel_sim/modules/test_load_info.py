@@ -59,6 +59,8 @@ def test_a_pointer_for_every_per_cpu_variable_lies_among_the_modules_data(
     assert placed.section.size_bytes == info.nr_percpu_variables * word > 0
     assert not placed.in_init and placed.offset_bytes % word == 0
     assert placed.offset_bytes >= info.layout.core.ro_after_init_bytes
+    (bss,) = (p for p in info.layout.placed.values() if p.section.name == ".bss")
+    assert placed.offset_bytes < bss.offset_bytes, "as in a linked module"
     assert OFFSET_SECTION not in [p.section.name for p in plain.layout.placed.values()]
 
 
