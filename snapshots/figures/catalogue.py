@@ -12,6 +12,7 @@ from snapshots.figures import block_figures as block
 from snapshots.figures import claim_figures as claims
 from snapshots.figures import legacy_figures as legacy
 from snapshots.figures import reference_figures as references
+from snapshots.figures import rostedt_figures as rostedt
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Figure
 from snapshots.figures.inputs import FigureInputs
@@ -26,6 +27,10 @@ FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "4": legacy.spare_of_two,
         "5": legacy.spare_of_many,
         "6": legacy.largest_module,
+        "7": rostedt.offset_section,
+        "8": rostedt.saved_on_first,
+        "9": rostedt.saved_on_two,
+        "10": rostedt.saved_on_default,
         "11": legacy.default_cpus,
         "12": legacy.example_cpus,
         "13": block.management,
@@ -36,6 +41,7 @@ FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "R1": references.static_area,
         "R2": references.pointer_array,
         "R3": references.block,
+        "R4": references.offset_pointer,
         "C1": claims.less_than_pointer_array,
         "C2": claims.less_than_static,
         "C3": claims.node_local,

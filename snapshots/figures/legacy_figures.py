@@ -103,7 +103,7 @@ def spare_of_one(bench: Bench) -> Figure:
         mail=with_kib("14876 (14K)", inputs.enough_room_bytes - inputs.static_bytes),
         run=run,
         command=show("legacy-1cpu", "account"),
-        shows=_split(inputs, 1),
+        shows=split_text(inputs, 1),
     )
 
 
@@ -123,7 +123,7 @@ def spare_of_two(bench: Bench) -> Figure:
         mail=with_kib("29752 (or 29K)", mailed, "or "),
         run=run,
         command=show("legacy-2cpu", "account"),
-        shows=_split(inputs, nr_cpus),
+        shows=split_text(inputs, nr_cpus),
     )
 
 
@@ -144,7 +144,7 @@ def spare_of_many(bench: Bench) -> Figure:
         because=f"{CUT_FIRST}: {each_kib}K x {nr_cpus}",
         run=run,
         command=show("legacy-64cpu", "account"),
-        shows=_split(inputs, nr_cpus),
+        shows=split_text(inputs, nr_cpus),
     )
 
 
@@ -236,7 +236,7 @@ def _lost_bytes(bench: Bench, line_bytes: int) -> int:
     )
 
 
-def _split(inputs: FigureInputs, nr_cpus: int) -> tuple[str, ...]:
+def split_text(inputs: FigureInputs, nr_cpus: int) -> tuple[str, ...]:
     """Return all CPUs' room, and what each loses to the cache line: together they are the spare bytes."""
     lost = align_up(inputs.static_bytes, inputs.usual_line_bytes) - inputs.static_bytes
     return str((spare_bytes(inputs) - lost) * nr_cpus), f" {lost} "

@@ -95,3 +95,22 @@ def on_two_nodes(machine: Description, nr_cpus: int, name: str) -> Description:
     halves = (range(first), range(first, nr_cpus))
     nodes = [{"cpus": format_cpu_list(half), "memory_mib": NODE_MIB} for half in halves]
     return {**machine, "name": name, "node": nodes}
+
+
+def offsets_machine(inputs: FigureInputs, nr_cpus: int) -> Description:
+    """Return an i386 machine with an offset pointer for every variable, all CPUs possible."""
+    return {
+        "name": f"offsets-{nr_cpus}cpu",
+        "kernel": {"arch": "i386", "nr_cpus": max(nr_cpus, inputs.nr_cpus)},
+        "cpus": {"possible": cpu_list(nr_cpus)},
+        "node": [{"memory_mib": MEMORY_MIB}],
+        "memory": {"pages": "2.6.20"},
+        "percpu": {
+            "system": "rostedt-2006-modules",
+            "static_bytes": inputs.static_bytes,
+            "options": {
+                "offset_section_bytes": inputs.offset_section_bytes,
+                "cache_line_bytes": inputs.usual_line_bytes,
+            },
+        },
+    }

@@ -15,9 +15,9 @@ from typing import Final, TypeAlias
 from kernel_sim.percpu.reference_count import Reference, count_references
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Beside, Figure
-from snapshots.figures.machines import block_machine, legacy_machine
+from snapshots.figures.machines import block_machine, legacy_machine, offsets_machine
 from snapshots.figures.mail_arithmetic import in_words
-from snapshots.figures.measuring import alloc
+from snapshots.figures.measuring import alloc, load_module, section_ptr
 from snapshots.figures.seeing import script, show
 from snapshots.timeline import Timeline
 
@@ -26,6 +26,7 @@ Path: TypeAlias = tuple[str, ...]
 DATUM: Final = "datum"
 BY_OFFSET: Final[Path] = ("__per_cpu_offset[c]", DATUM)
 BY_POINTER: Final[Path] = ("ptrs[c]", DATUM)
+BY_OFFSET_POINTER: Final[Path] = ("per_cpu_offset__v", "table[c]", DATUM)
 AT_ONCE: Final[Path] = (DATUM,)
 OBJECT_BYTES: Final = 64
 
@@ -94,6 +95,27 @@ def block(bench: Bench) -> Figure:
         run=run,
         command=script("block", "block-8way"),
         shows=(told(AT_ONCE),),
+    )
+
+
+def offset_pointer(bench: Bench) -> Figure:
+    """R4: a variable with an offset pointer, of the kernel and of a module."""
+    inputs = bench.inputs
+    run = bench.fresh(offsets_machine(inputs, inputs.small_box_cpus))
+    load_module(run, OBJECT_BYTES)
+    return Figure(
+        what="per_cpu(v, c) with an offset pointer for v: one more than a static area",
+        system="rostedt-2006-modules",
+        unit="references",
+        formula=shown(BY_OFFSET_POINTER),
+        exact=len(BY_OFFSET_POINTER),
+        ours=references_of(run, static_ptr(run), 1),
+        beside=(
+            Beside("of a module", len(BY_OFFSET_POINTER), references_of(run, section_ptr(run), 1)),
+        ),
+        run=run,
+        command=show("offsets-2cpu", "references", "0", "__per_cpu_start", "1"),
+        shows=(told(BY_OFFSET_POINTER),),
     )
 
 

@@ -28,4 +28,11 @@ def boot_log(machine: str) -> str:
 def saved(number: str, *words: str) -> str:
     """Return the commands that save a figure's run, and show a view of it at its end."""
     file = f"figure-{number}.kms"
-    return f"kmemscope figures {number} --save {file}; kmemscope show {file} {' '.join(words)}"
+    return both(
+        f"kmemscope figures {number} --save {file}", f"kmemscope show {file} {' '.join(words)}"
+    )
+
+
+def both(*commands: str) -> str:
+    """Return commands that are given one after the other."""
+    return "; ".join(commands)

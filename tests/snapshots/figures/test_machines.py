@@ -16,6 +16,7 @@ from snapshots.figures.machines import (
     cpu_list,
     default_build,
     legacy_machine,
+    offsets_machine,
     on_two_nodes,
 )
 from snapshots.figures.measuring import alloc
@@ -28,6 +29,7 @@ IN_FILES = (
     default_build(AS_MAILED), on_two_nodes(LEGACY, 2, "legacy-2node"),
     BLOCKS, block_machine(AS_MAILED, nr_cpus=512), on_two_nodes(BLOCKS, 2, "block-2node"),
     block_machine(AS_MAILED, nr_blocks=8, name="block-refill"),
+    offsets_machine(AS_MAILED, 1), offsets_machine(AS_MAILED, 2), offsets_machine(AS_MAILED, 8),
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from kernel_sim.percpu.protocol import Load
 from kernel_sim.percpu.systems.block_2005 import BlockSystem
 from kernel_sim.percpu.systems.legacy_static import LegacyStaticSystem
+from kernel_sim.percpu.systems.rostedt_2006_modules import RostedtModulesSystem
 from snapshots.figures import reference_figures as references
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Figure
@@ -34,6 +35,7 @@ def longer(way: Way) -> Way:
         (references.static_area, 2),
         (references.pointer_array, 2),
         (references.block, 1),
+        (references.offset_pointer, 3),
         (references.one_less, 1),
     ],
 )
@@ -53,6 +55,16 @@ def test_one_load_more_in_the_old_code_is_noticed(
 def test_one_load_more_in_blocks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BlockSystem, "per_cpu", longer(BlockSystem.per_cpu))
     assert references.block(Bench(AS_MAILED)).ours == 2
+
+
+def test_a_missing_load_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(self: RostedtModulesSystem, load: Load, cpu: int, ptr: int, owner: int) -> int:
+        addr = self.copy_addr(ptr, owner)
+        assert addr is not None
+        return addr
+
+    monkeypatch.setattr(RostedtModulesSystem, "per_cpu", known)
+    assert references.offset_pointer(Bench(AS_MAILED)).ours == 1
 
 
 def test_counting_leaves_the_run_as_it_is() -> None:

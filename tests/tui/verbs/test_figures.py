@@ -50,7 +50,7 @@ def test_its_command_shows_the_figure(
         assert program == "kmemscope"
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
-        shown = result.stdout
+        shown += result.stdout
     assert figure.shows
     for text in figure.shows:
         assert text in shown, f"{text!r} is not in what {figure.command} shows"
