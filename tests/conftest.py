@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -24,9 +25,14 @@ STDERR = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the real stderr: a test's own is captured, and a worker's stdout leads nowhere."""
+    """Keep the real stderr: a test's own is captured, and a worker's stdout leads nowhere.
+
+    A run that a shell keeps in the background was told to ignore Ctrl-C; what tests start is not to be.
+    """
     assert sys.__stderr__ is not None
     config.stash[STDERR] = os.dup(sys.__stderr__.fileno())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

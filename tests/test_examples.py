@@ -17,8 +17,9 @@ EXAMPLES = ROOT / "examples"
 def test_the_headless_session_tells_its_story() -> None:
     program = [sys.executable, str(EXAMPLES / "headless_session.py")]
     run = subprocess.run(
-        program, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
-    )
+        program, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
     lines = run.stdout.splitlines()
     assert any("pcpu_create_chunk < pcpu_alloc" in line for line in lines)
     assert "cpu 1 reads 0xc0ffee" in lines
@@ -50,8 +51,9 @@ def test_the_machine_beneath_tells_its_story() -> None:
         "examples/machines/numa2-4cpu.toml",
     ]  # fmt: skip
     run = subprocess.run(
-        program, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
-    )
+        program, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
     lines = run.stdout.splitlines()
     for told in (
         "hits is loaded",

@@ -31,7 +31,8 @@ def linked_sections(
         command = ["ld", "-m", EMULATION[arch], "-static", "-e", "0", "--no-check-sections"]
         command += ["--no-relax", "-z", "max-page-size=4096", "-T", str(script), "-o", str(linked)]
         command += [f"--defsym={name}={value:#x}" for name, value in names.items()]
-        done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+        command.append(str(path))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         with linked.open("rb") as file:
             elf = ELFFile(file)

@@ -25,10 +25,10 @@ from snapshots.origin import Origin
 from snapshots.recording import open_recording, save_tree
 from snapshots.state_codec import state_digest
 from snapshots.timeline import Timeline
+from tests.child import running
 from tests.snapshots.acted_tree import REFUSING_CPU, Truth, Worker, is_prefix, truth_of
 from tests.snapshots.conftest import inputs_of, short_segments, small_config
 
-ROOT = Path(__file__).parents[2]
 CONFIG = small_config(cpus=2)
 ORIGIN = Origin(notes=["a note"])
 KILLS, KILLS_SLOW = 8, 200
@@ -300,7 +300,7 @@ def kill_and_reopen(path: Path, seed: int, source: Path | None) -> int:
     """Kill a child that works and notes, at a moment by chance; returns how many notes it has told."""
     words = [sys.executable, "-c", CHILD, str(path), str(seed), str(source or "")]
     chance = RandomState.from_seed(seed, stream=3)
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+    with running(words, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         rows = [json.loads(child.stdout.readline()), json.loads(child.stdout.readline())]
         time.sleep(chance.below(400) / 1000)

@@ -274,6 +274,7 @@ def test_another_process_with_another_hash_seed_shows_the_same_states(
         env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
+        timeout=60,
         check=True,
     )
     assert run.stdout.split() == [

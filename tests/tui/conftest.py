@@ -84,6 +84,7 @@ def faulted(beneath: Session) -> Session:
 
 
 WIDE = (120, 40)
+SECONDS_MAX = 200  # for one test: whoever waits for a move that has ended otherwise is told so
 
 
 @asynccontextmanager
@@ -93,7 +94,7 @@ async def _screen(
     if at is not None:
         session.go_now(at)
     app = KmemscopeApp(session)
-    async with app.run_test(size=size) as pilot:
+    async with asyncio.timeout(SECONDS_MAX), app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, pilot
         await app.workers.wait_for_complete()

@@ -7,14 +7,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tomllib
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from kernel_sim.config import MachineConfig
+from tests.child import command_line, running
 from tui.cli import app
 from tui.debugger.console import execute
 from tui.debugger.session import Session
@@ -28,10 +29,9 @@ def kmemscope(*words: object, typed: str | None = None) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words], input=typed)
 
 
-def process(*words: object, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tui.cli", *map(str, words)]
+def process(*words: object, **options: object) -> AbstractContextManager[subprocess.Popen[bytes]]:
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, **options)  # type: ignore[call-overload]
+    return running(command_line(*words), stdout=pipe, stderr=pipe, **options)
 
 
 @pytest.fixture
@@ -312,14 +312,18 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 def test_an_interrupt_is_code_130_without_a_traceback(tmp_path: Path) -> None:
     fifo = tmp_path / "commands"
     os.mkfifo(fifo)
-    with process("script", fifo, NUMA2) as child, fifo.open("w") as commands:
+    # Opened at both ends first: one that opens it before there is a writer takes it for empty, and to open
+    # the other end would then wait for ever. As much as is written here fits into a pipe.
+    kept = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with fifo.open("w") as commands, process("script", fifo, NUMA2) as child:
         assert child.stdout and child.stderr
-        commands.write("alloc 0 64\n" + "# so that a whole block is there\n" * 4000)
+        commands.write("alloc 0 64\n" + "# and more to come\n" * 500)
         commands.flush()
         assert child.stdout.readline() == b"ptr 0x37000\n"  # it is at work
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=60) == 130
         assert child.stderr.read() == b"kmemscope: interrupted\n"
+    os.close(kept)
 
 
 def test_a_terminal_that_knows_only_ascii_is_not_a_traceback() -> None:

@@ -404,8 +404,9 @@ def test_objects_built_today_behave_as_the_stored_ones(
     make_bench: Any, tmp_path: Path, make_image: Any, arch: str
 ) -> None:
     done = subprocess.run(
-        ["sh", str(MODULES / "build.sh"), str(tmp_path)], capture_output=True, check=False
-    )
+        ["sh", str(MODULES / "build.sh"), str(tmp_path)],
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
     if done.returncode:
         pytest.skip("this gcc cannot build for both processors")
     stored, today = make_bench(arch), make_bench(arch)

@@ -193,7 +193,9 @@ def test_the_python_in_the_manual_reads_a_recording(
     write_example(path)
     (program,) = re.findall(r"```python\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
     run = [sys.executable, "-c", program]
-    shown = subprocess.run(run, cwd=path.parent, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        run, cwd=path.parent, capture_output=True, text=True, timeout=60, check=True
+    )
     lines = shown.stdout.splitlines()
     assert lines[0] == "{'seed': 5}"
     assert lines[1] == "Events {'step': 0} [0, 'pcpu_alloc']"

@@ -81,7 +81,8 @@ def test_a_full_buffer_is_written_without_being_asked(path: Path) -> None:
 
 
 def test_a_writer_that_is_killed_leaves_all_that_it_flushed(path: Path) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, check=False)
+    words = [sys.executable, "-c", KILLED, str(path)]
+    killed = subprocess.run(words, cwd=ROOT, timeout=60, check=False)
     assert killed.returncode == -signal.SIGKILL
     with RecordingReader.open(path) as reader:
         assert not reader.is_indexed

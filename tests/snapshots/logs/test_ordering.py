@@ -319,7 +319,7 @@ def test_another_hash_seed_makes_the_same_choices(name: str) -> None:
         subprocess.run(
             [sys.executable, "-c", IN_ANOTHER_PROCESS, str(GOLDEN / "kernel-6.1" / name)],
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, timeout=60, check=True,
         ).stdout
         for seed in ("1", "2")
     }  # fmt: skip

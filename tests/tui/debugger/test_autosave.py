@@ -259,7 +259,7 @@ def test_what_is_done_while_a_note_is_under_way_is_noted_too(
         await autosave.note()
         await work
 
-    asyncio.run(act())
+    asyncio.run(asyncio.wait_for(act(), 30))
     autosave.leave()
     assert reopen(offers()[0]).timeline.nr_inputs == session.timeline.nr_inputs == 2
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from snapshots.branches import BranchTree
 from snapshots.recording import Origin, save_timeline, save_tree
+from tests.child import command_line, running
 from tests.snapshots.conftest import BUSY, recorded, short_segments, small_config
 from tui.cli import app
 
@@ -116,10 +116,8 @@ def test_a_recording_that_lies_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_goes_away_is_141(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tui.cli", "export", "examples/demo.kms", "--json"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    command = command_line("export", "examples/demo.kms", "--json")
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from snapshots.origin import Origin
 from snapshots.recording import open_recording
 from snapshots.recording_growth import TreeGrowth, held_by
 from snapshots.timeline import NO_LIMIT
+from tests.child import command_line, running
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "tests" / "recordings" / "v1-small.kms"
@@ -50,10 +50,8 @@ def test_events_come_while_they_are_written(tmp_path: Path, closes: bool) -> Non
     opened = open_recording(path)
     writer = RecordingWriter.reopen(path)
     growth = TreeGrowth(writer, drained(held_by(opened.reader, writer)))
-    words = [sys.executable, "-m", "tui.cli", "follow", str(path)]
-    with subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
+    pipe = subprocess.PIPE
+    with running(command_line("follow", path), stdout=pipe, stderr=pipe, text=True) as child:
         timeline = opened.timeline
         timeline.seek(NO_LIMIT)
         for _ in range(10):

@@ -6,13 +6,13 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from snapshots.recording import open_recording
+from tests.child import command_line, line_with, running
 from tui.debugger.autosave import attach, offers
 from tui.debugger.console import execute
 from tui.verbs.door import open_session
@@ -105,17 +105,13 @@ def test_a_script_that_ends_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_console_that_is_killed_is_offered() -> None:
-    words = [sys.executable, "-m", "tui.cli", "console", str(MACHINE)]
-    with subprocess.Popen(
-        words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
+    pipe = subprocess.PIPE
+    with running(command_line("console", MACHINE), stdin=pipe, stdout=pipe, text=True) as child:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write("alloc 0 64\nalloc 1 64\n")
         child.stdin.flush()
-        while "step" not in child.stdout.readline():
-            pass
-        while "step" not in child.stdout.readline():
-            pass
+        for _ in range(2):
+            line_with(child.stdout, "step")
         child.send_signal(signal.SIGKILL)
     (row,) = offers()
     assert row.place is not None and row.place.nr_unsaved == 2
