@@ -80,10 +80,13 @@ class MachineConfig:
         cpus = CpusConfig.from_table(cpus_table, nr_cpus=kernel.nr_cpus)
         nodes = read_nodes(top, cpus.possible)
         check_memory(where, nodes, arch=kernel.arch)
-        vmalloc_table = top.table("vmalloc", ("start", "end", "areas"))
-        vmalloc = VmallocConfig.from_table(vmalloc_table, arch=kernel.arch)
         modules_table = top.table("modules", ("start", "end"))
         percpu = PercpuConfig.from_table(percpu_table, kernel=kernel, is_numa=len(nodes) > 1)
+        vmalloc = VmallocConfig.from_table(
+            top.table("vmalloc", ("start", "end", "areas")),
+            arch=kernel.arch,
+            memory_end=_memory_end(nodes) if system_entry(system).vmalloc_follows_memory else None,
+        )
         memory = top.table("memory", MemoryConfig.__slots__)
         config = cls(
             name=_read_name(top),
@@ -230,6 +233,10 @@ class MachineConfig:
                     f"{addr:#x}; expected {size_bytes:#x} bytes inside one range of memory",
                 )
             taken_end = addr + size_bytes
+
+
+def _memory_end(nodes: tuple[NodeConfig, ...]) -> int:
+    return max((memory.last + 1 for node in nodes for memory in node.memory), default=0)
 
 
 def _read_name(top: ConfigTable) -> str:

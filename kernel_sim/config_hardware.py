@@ -15,11 +15,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kernel_sim.arch import Arch
+from kernel_sim.alignment import align_down
+from kernel_sim.arch import MIB, Arch
 from kernel_sim.config_table import ConfigTable, parse_address, shown
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.mm.phys_range import PhysRange
 
+VMALLOC_OFFSET = 8 * MIB
 PAGE_PROFILES = ("modern", "2.6.20", "plain")
 TLB_PROFILES = ("skylake", "nehalem", "pentium4", "pentium3", "none")
 DEFAULT_TLB = {"x86-64": "skylake", "i386": "pentium4"}
@@ -104,9 +106,14 @@ class VmallocConfig:
         return self.end - self.start
 
     @classmethod
-    def from_table(cls, table: ConfigTable, *, arch: Arch) -> VmallocConfig:
-        """Read [vmalloc]."""
-        start = table.address("start", arch.vmalloc_start)
+    def from_table(
+        cls, table: ConfigTable, *, arch: Arch, memory_end: int | None = None
+    ) -> VmallocConfig:
+        """Read [vmalloc]; memory_end: i386's space begins above memory that ends there."""
+        usual = arch.vmalloc_start
+        if memory_end is not None and not arch.is_64bit:
+            usual = vmalloc_start_above(arch, memory_end)
+        start = table.address("start", usual)
         end = table.address("end", arch.vmalloc_end)
         _check_space(table, start, end, arch)
         return cls(start, end, _read_areas(table, start, end))
@@ -150,6 +157,15 @@ class TraceConfig:
     def from_table(cls, table: ConfigTable) -> TraceConfig:
         """Read [trace]."""
         return cls(table.boolean("kmem", False))
+
+
+def vmalloc_start_above(arch: Arch, memory_end: int) -> int:
+    """Return VMALLOC_START of i386: 8 MiB are left free above low memory, and the rest up to a multiple.
+
+    Source: include/asm-i386/pgtable.h, Linux 2.6.17.
+    """
+    high_memory = arch.direct_map_addr + min(memory_end, arch.direct_map_bytes_max)
+    return align_down(high_memory + 2 * VMALLOC_OFFSET - 1, VMALLOC_OFFSET)
 
 
 def _check_space(table: ConfigTable, start: int, end: int, arch: Arch) -> None:

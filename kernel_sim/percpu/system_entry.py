@@ -33,7 +33,8 @@ class SystemEntry:
     zero_based: x86-64 links the static section at 0. static_bytes: size of that section if the
     description names none; 0 takes the release's. lays_out_units: boot checks that the first chunk fits.
     nr_cpus: (architecture, NR_CPUS) of the default builds of its day. pages: how its day's kernels handed
-    out pages and slab objects, one of [memory] pages.
+    out pages and slab objects, one of [memory] pages. vmalloc_follows_memory: i386's vmalloc space begins
+    right above the memory there is, as it did; else where it begins with all that it can have.
     """
 
     name: str
@@ -49,6 +50,7 @@ class SystemEntry:
     lays_out_units: bool = False
     nr_cpus: tuple[tuple[str, int], ...] = ()
     pages: str = "modern"
+    vmalloc_follows_memory: bool = False
 
     def default_nr_cpus(self, arch: str, otherwise: int) -> int:
         """Return the NR_CPUS of the day's default build for an architecture."""

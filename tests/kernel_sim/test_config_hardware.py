@@ -15,6 +15,7 @@ from kernel_sim.config_hardware import (
     RANGES_MAX,
     TLB_PROFILES,
     TakenArea,
+    vmalloc_start_above,
 )
 from kernel_sim.errors import ConfigError
 from kernel_sim.mm.phys_range import PhysRange
@@ -118,3 +119,23 @@ def test_reserved_memory_is_not_given_out() -> None:
     machine = boot(whole_config(memory={"reserved": ["0x400000-0x4fffff"]}))
     assert machine.pages.owner_state_of(0x400) == machine.pages.owner_state_of(0x4FF) == "reserved"
     assert machine.pages.owner_state_of(0x3FF) == "free"
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "start"),
+    [
+        (64, 0xC4800000),
+        (192, 0xCC800000),
+        (65, 0xC5000000),
+        (895, 0xF8800000),
+        (896, 0xF8800000),
+        (4096, 0xF8800000),
+    ],
+)
+def test_i386_once_had_its_vmalloc_space_right_above_its_memory(
+    memory_mib: int, start: int
+) -> None:
+    """8 to 16 MiB are left free; with all that low memory can be, that is where it always begins."""
+    for levels in (2, 3):
+        assert vmalloc_start_above(ARCHES["i386", levels], memory_mib << 20) == start
+    assert ARCHES["i386", 2].vmalloc_start == 0xF8800000
