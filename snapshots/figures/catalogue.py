@@ -11,6 +11,7 @@ from kernel_sim.errors import ConfigError
 from snapshots.figures import block_figures as block
 from snapshots.figures import claim_figures as claims
 from snapshots.figures import legacy_figures as legacy
+from snapshots.figures import property_figures as properties
 from snapshots.figures import reference_figures as references
 from snapshots.figures import rostedt_figures as rostedt
 from snapshots.figures.bench import Bench
@@ -42,6 +43,8 @@ FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "R2": references.pointer_array,
         "R3": references.block,
         "R4": references.offset_pointer,
+        "R9": references.bitmap,
+        "P1": properties.unwinding,
         "C1": claims.less_than_pointer_array,
         "C2": claims.less_than_static,
         "C3": claims.node_local,

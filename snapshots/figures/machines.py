@@ -114,3 +114,18 @@ def offsets_machine(inputs: FigureInputs, nr_cpus: int) -> Description:
             },
         },
     }
+
+
+def bitmap_machine(inputs: FigureInputs) -> Description:
+    """Return an x86-64 machine of today, its units as small as they can be."""
+    return {
+        "name": f"bitmap-{inputs.nr_units}cpu",
+        "kernel": {"nr_cpus": inputs.nr_units},
+        "cpus": {"possible": cpu_list(inputs.nr_units)},
+        "node": [{"memory_mib": MEMORY_MIB}],
+        "percpu": {
+            "system": "bitmap",
+            "static_bytes": inputs.static_bytes,
+            "atom_bytes": PAGE_SIZE_BYTES,
+        },
+    }

@@ -15,7 +15,12 @@ from typing import Final, TypeAlias
 from kernel_sim.percpu.reference_count import Reference, count_references
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Beside, Figure
-from snapshots.figures.machines import block_machine, legacy_machine, offsets_machine
+from snapshots.figures.machines import (
+    bitmap_machine,
+    block_machine,
+    legacy_machine,
+    offsets_machine,
+)
 from snapshots.figures.mail_arithmetic import in_words
 from snapshots.figures.measuring import alloc, load_module, section_ptr
 from snapshots.figures.seeing import script, show
@@ -116,6 +121,29 @@ def offset_pointer(bench: Bench) -> Figure:
         run=run,
         command=show("offsets-2cpu", "references", "0", "__per_cpu_start", "1"),
         shows=(told(BY_OFFSET_POINTER),),
+    )
+
+
+def bitmap(bench: Bench) -> Figure:
+    """R9: an area of a chunk, today."""
+    run = bench.fresh(bitmap_machine(bench.inputs))
+    return of_chunk(run, "per_cpu_ptr(p, c) of an area of a chunk, today", "references-bitmap")
+
+
+def of_chunk(run: Timeline, what: str, script_name: str) -> Figure:
+    """Return the row of an area in a chunk: by the array from afar, by the base register of one's own."""
+    ptr = alloc(run, OBJECT_BYTES)
+    return Figure(
+        what=what,
+        system=run.machine.system.name,
+        unit="references",
+        formula=shown(BY_OFFSET),
+        exact=len(BY_OFFSET),
+        ours=references_of(run, ptr, 0, cpu=run.machine.topology.possible[-1]),
+        beside=(Beside("own copy, by the base register", len(AT_ONCE), references_of(run, ptr)),),
+        run=run,
+        command=script(script_name, run.machine.config.name),
+        shows=(told(BY_OFFSET), told(AT_ONCE)),
     )
 
 

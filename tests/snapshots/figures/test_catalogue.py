@@ -34,6 +34,8 @@ FIXED = {  # by the code of the day alone; that they notice another code is test
     "R2",
     "R3",
     "R4",
+    "R9",
+    "P1",
     "C1",
     "C2",
     "C3",

@@ -12,6 +12,7 @@ from kernel_sim.config import MachineConfig
 from snapshots.figures.bench import Bench, Description
 from snapshots.figures.inputs import AS_MAILED
 from snapshots.figures.machines import (
+    bitmap_machine,
     block_machine,
     cpu_list,
     default_build,
@@ -29,6 +30,7 @@ IN_FILES = (
     default_build(AS_MAILED), on_two_nodes(LEGACY, 2, "legacy-2node"),
     BLOCKS, block_machine(AS_MAILED, nr_cpus=512), on_two_nodes(BLOCKS, 2, "block-2node"),
     block_machine(AS_MAILED, nr_blocks=8, name="block-refill"),
+    bitmap_machine(AS_MAILED),
     offsets_machine(AS_MAILED, 1), offsets_machine(AS_MAILED, 2), offsets_machine(AS_MAILED, 8),
 )  # fmt: skip
 

@@ -36,6 +36,7 @@ def longer(way: Way) -> Way:
         (references.pointer_array, 2),
         (references.block, 1),
         (references.offset_pointer, 3),
+        (references.bitmap, 2),
         (references.one_less, 1),
     ],
 )
