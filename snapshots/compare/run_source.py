@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import cast
@@ -42,9 +42,11 @@ from snapshots.compare.workload import (
     Workload,
 )
 from snapshots.timeline import Timeline
+from snapshots.what_if.program import finished
 
 USES = {"this_cpu_read": False, "this_cpu_write": True, "this_cpu_add": True, "per_cpu": False}
 """Calls that use a per-CPU variable, and whether they write."""
+SLICE_OPERATIONS = 200
 SHOWN_BY_EVENTS = ("pcpu_alloc", "free_percpu", "adopt_alloc", "adopt_free", "adopt_destroy")
 
 
@@ -212,9 +214,20 @@ def _nr_percpu_variables(given: Input) -> int:
 
 def workload_of_run(timeline: Timeline, *, name: str, origin: str) -> Workload:
     """Return the work of a run. The timeline stays where it is."""
+    return finished(reading_run(timeline, name=name, origin=origin))
+
+
+def reading_run(
+    timeline: Timeline, *, name: str, origin: str
+) -> Generator[tuple[int, int], None, Workload]:
+    """Do as workload_of_run() in slices; yields how many operations were read, of how many inputs."""
     machine = timeline.machine
     start = machine.system.percpu_start
     reader = _Reader(timeline, range(start, start + machine.system.static_bytes))
-    operations = tuple(reader.operations())
+    operations: list[Operation] = []
+    for operation in reader.operations():
+        operations.append(operation)
+        if len(operations) % SLICE_OPERATIONS == 0:
+            yield len(operations), timeline.nr_inputs
     nr_cpus, left_out = len(machine.topology.possible), dict(reader.left_out)
-    return Workload(name, origin, operations, nr_cpus, left_out, tuple(reader.notes))
+    return Workload(name, origin, tuple(operations), nr_cpus, left_out, tuple(reader.notes))

@@ -8,6 +8,7 @@ from tui.debugger.commands import (
     beneath,
     branching,
     comparing,
+    comparing_systems,
     conditions,
     figures,
     files,
@@ -81,7 +82,7 @@ ALL: tuple[Command, ...] = (
     *stepping.COMMANDS, *conditions.COMMANDS, *asking_history.COMMANDS,
     *looking.COMMANDS, *percpu_systems.COMMANDS, *looking.BENEATH_COMMANDS, *acting.COMMANDS,
     *beneath.COMMANDS, *machine_parts.COMMANDS, *what_if.COMMANDS, *branching.COMMANDS,
-    *comparing.COMMANDS, *figures.COMMANDS, *files.COMMANDS, HELP,
+    *comparing.COMMANDS, *comparing_systems.COMMANDS, *figures.COMMANDS, *files.COMMANDS, HELP,
 )  # fmt: skip
 REGISTRY: dict[str, Command] = {
     name: command for command in ALL for name in (command.name, *command.aliases)
