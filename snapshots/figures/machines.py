@@ -129,3 +129,40 @@ def bitmap_machine(inputs: FigureInputs) -> Description:
             "atom_bytes": PAGE_SIZE_BYTES,
         },
     }
+
+
+def hybrid_machine(
+    inputs: FigureInputs, *, access: str = "array", to_come: bool = False, name: str = ""
+) -> Description:
+    """Return the mail's box with page-aligned areas; to_come: its last CPU is down, on a node of its own."""
+    nr_cpus = inputs.small_box_cpus
+    machine: Description = {
+        "name": name or f"hybrid-{nr_cpus}cpu",
+        "kernel": {"arch": "i386", "nr_cpus": max(nr_cpus, inputs.nr_cpus)},
+        "cpus": {"possible": cpu_list(nr_cpus)},
+        "node": [{"memory_mib": MEMORY_MIB}],
+        "percpu": {
+            "system": "rostedt-2006-vm",
+            "static_bytes": inputs.static_bytes,
+            "options": {"access": access},
+        },
+    }
+    if not to_come:
+        return machine
+    cpus = {"possible": cpu_list(nr_cpus), "online": cpu_list(nr_cpus - 1)}
+    nodes = [
+        {"cpus": cpu_list(nr_cpus - 1), "memory_mib": MEMORY_MIB},
+        {"cpus": str(nr_cpus - 1), "memory_mib": NODE_MIB},
+    ]
+    return {**machine, "cpus": cpus, "node": nodes}
+
+
+def rfc_machine(inputs: FigureInputs) -> Description:
+    """Return the mail's box with everything in virtual memory."""
+    machine = hybrid_machine(inputs, name="rfc-2cpu")
+    percpu = {
+        "system": "rostedt-2006-vm",
+        "static_bytes": inputs.static_bytes,
+        "options": {"variant": "rfc"},
+    }
+    return {**machine, "percpu": percpu}

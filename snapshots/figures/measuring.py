@@ -7,6 +7,7 @@ from collections.abc import Callable
 from kernel_sim.call import Arg
 from kernel_sim.errors import KernelBug, KernelFault
 from kernel_sim.mm.gfp import GFP_KERNEL
+from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.stretch import Stretch
 from snapshots.compare.section_object import section_object
 from snapshots.timeline import Timeline
@@ -17,11 +18,20 @@ MODULE = "figures"
 
 def word_at(run: Timeline, addr: int) -> int:
     """Return the word that simulated memory holds at an address. Raises KernelBug where nothing is mapped."""
-    machine = run.machine
-    phys = machine.space.translate(addr)
-    if phys is None:
-        raise KernelBug(f"{addr:#x} is not mapped")
-    return int.from_bytes(machine.memory.read(phys, machine.arch.word_bytes), "little")
+    return int.from_bytes(bytes_at(run, addr, run.machine.arch.word_bytes), "little")
+
+
+def bytes_at(run: Timeline, addr: int, nr_bytes: int) -> bytes:
+    """Return what simulated memory holds, page by page. Raises KernelBug where nothing is mapped."""
+    machine, found = run.machine, bytearray()
+    while len(found) < nr_bytes:
+        at = addr + len(found)
+        phys = machine.space.translate(at)
+        if phys is None:
+            raise KernelBug(f"{at:#x} is not mapped")
+        in_page = PAGE_SIZE_BYTES - at % PAGE_SIZE_BYTES
+        found += machine.memory.read(phys, min(in_page, nr_bytes - len(found)))
+    return bytes(found)
 
 
 def offset_of_cpu(run: Timeline, cpu: int) -> int:

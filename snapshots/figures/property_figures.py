@@ -12,15 +12,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from kernel_sim.alignment import align_up
+from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from snapshots.figures.bench import Bench
 from snapshots.figures.block_figures import PAGES_PER_CPU, SMALL_BYTES, management_pages
 from snapshots.figures.figure import Beside, Figure
-from snapshots.figures.machines import block_machine
-from snapshots.figures.measuring import alloc
+from snapshots.figures.machines import block_machine, hybrid_machine
+from snapshots.figures.measuring import alloc, bytes_at, do
 from snapshots.figures.seeing import script
 from snapshots.timeline import Timeline
 
 BLOCK_PAGES: Final = "valloc_percpu"
+WORD_BYTES: Final = 4
+MARK: Final = 0x5EED5EED
+MARK_BYTES: Final = MARK.to_bytes(WORD_BYTES, "little")
+MARK_EVERY_BYTES: Final = 500
 
 
 def unwinding(bench: Bench) -> Figure:
@@ -50,6 +56,41 @@ def unwinding(bench: Bench) -> Figure:
         command=script("unwinding", "block-8way"),
         shows=("0 stretches with 'block 0'",),
     )
+
+
+def hot_added(bench: Bench) -> Figure:
+    """P2: the image is written all over, then a CPU comes and gets it."""
+    inputs = bench.inputs
+    run = bench.fresh(hybrid_machine(inputs, to_come=True, name="hybrid-to-come"))
+    machine, coming = run.machine, inputs.small_box_cpus - 1
+    start = machine.system.percpu_start
+    marked = range(0, inputs.static_bytes - WORD_BYTES + 1, MARK_EVERY_BYTES)
+    for offset in marked:
+        do(run, 0, "write", start + offset, MARK, WORD_BYTES)
+    result = do(run, 0, "cpu_up", coming)
+    copy = machine.system.copy_addr(start, coming) or 0
+    image = bytes_at(run, start, inputs.static_bytes)
+    theirs = bytes_at(run, copy, inputs.static_bytes)
+    area = align_up(inputs.static_bytes, PAGE_SIZE_BYTES)
+    pages = [machine.space.translate(copy + at) or 0 for at in range(0, area, PAGE_SIZE_BYTES)]
+    nodes = [machine.pages.node_of_pfn(phys >> PAGE_SHIFT) for phys in pages]
+    home = machine.topology.node_of_cpu[coming]
+    return Figure(
+        what="bytes in which a hot-added CPU's copy is not the saved image",
+        system="rostedt-2006-vm",
+        unit="bytes",
+        formula=f"the image of {inputs.static_bytes} bytes is copied",
+        exact=0,
+        ours=sum(one != other for one, other in zip(image, theirs, strict=True)),
+        beside=(
+            Beside("cpu_up()", 0, result if isinstance(result, int) else -1),
+            Beside("marks that were written to the image", len(marked), theirs.count(MARK_BYTES)),
+            Beside("pages on the CPU's node", area // PAGE_SIZE_BYTES, nodes.count(home)),
+        ),
+        run=run,
+        command=script("hot-added", "hybrid-to-come"),
+        shows=(f"node 1  {area}",),
+    )  # fmt: skip
 
 
 def _pages_in_use(run: Timeline) -> int:

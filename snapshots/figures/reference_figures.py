@@ -12,18 +12,21 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.reference_count import Reference, count_references
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Beside, Figure
 from snapshots.figures.machines import (
     bitmap_machine,
     block_machine,
+    hybrid_machine,
     legacy_machine,
     offsets_machine,
+    rfc_machine,
 )
 from snapshots.figures.mail_arithmetic import in_words
 from snapshots.figures.measuring import alloc, load_module, section_ptr
-from snapshots.figures.seeing import script, show
+from snapshots.figures.seeing import both, script, show
 from snapshots.timeline import Timeline
 
 Path: TypeAlias = tuple[str, ...]
@@ -121,6 +124,48 @@ def offset_pointer(bench: Bench) -> Figure:
         run=run,
         command=show("offsets-2cpu", "references", "0", "__per_cpu_start", "1"),
         shows=(told(BY_OFFSET_POINTER),),
+    )
+
+
+def all_in_vm(bench: Bench) -> Figure:
+    """R5: the posted RFC: constant addresses, and a small page for each."""
+    run = bench.fresh(rfc_machine(bench.inputs))
+    path = references(run, static_ptr(run), 1)
+    return Figure(
+        what="per_cpu(v, c) with everything in virtual memory: an address that needs no table",
+        system="rostedt-2006-vm",
+        unit="references",
+        formula=shown(AT_ONCE),
+        exact=len(AT_ONCE),
+        ours=len(path),
+        note="what it costs is a TLB entry for every 4 KiB",
+        beside=(Beside("bytes of the page", PAGE_SIZE_BYTES, 1 << path[-1].report.page_shift),),
+        run=run,
+        command=show("rfc-2cpu", "references", "0", "__per_cpu_start", "1"),
+        shows=(told(AT_ONCE), f" {PAGE_SIZE_BYTES}"),
+    )
+
+
+def hybrid(bench: Bench) -> Figure:
+    """R6: the hybrid, by the array and by a register of the CPU's own."""
+    inputs = bench.inputs
+    run = bench.fresh(hybrid_machine(inputs))
+    by_register = bench.fresh(hybrid_machine(inputs, access="register", name="hybrid-register"))
+    own = references_of(by_register, static_ptr(by_register))
+    return Figure(
+        what="per_cpu(v, c) of page-aligned areas",
+        system="rostedt-2006-vm",
+        unit="references",
+        formula=shown(BY_OFFSET),
+        exact=len(BY_OFFSET),
+        ours=references_of(run, static_ptr(run), 1),
+        beside=(Beside("own copy, by a register", len(AT_ONCE), own),),
+        run=run,
+        command=both(
+            show("hybrid-2cpu", "references", "0", "__per_cpu_start", "1"),
+            show("hybrid-register", "references", "0", "__per_cpu_start"),
+        ),
+        shows=(told(BY_OFFSET), told(AT_ONCE)),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from kernel_sim.alignment import align_up
+from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.stretch import PADDING, RESERVED_ROOM, STATIC, TABLE, Stretch
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Beside, Figure
@@ -22,13 +23,25 @@ from snapshots.figures.legacy_figures import (
     spare_text,
     split_text,
 )
-from snapshots.figures.machines import default_build, legacy_machine, offsets_machine
+from snapshots.figures.machines import (
+    default_build,
+    hybrid_machine,
+    legacy_machine,
+    offsets_machine,
+)
 from snapshots.figures.mail_arithmetic import in_kib, whole_kib, with_kib
-from snapshots.figures.measuring import sum_of_bytes
+from snapshots.figures.measuring import (
+    largest,
+    load_module,
+    offset_of_cpu,
+    section_ptr,
+    sum_of_bytes,
+)
 from snapshots.figures.seeing import both, show
 from snapshots.timeline import Timeline
 
 OFFSETS: Final = "rostedt-2006-modules"
+VM: Final = "rostedt-2006-vm"
 SECTION: Final = ".data.percpu_offset"
 POINTER_BYTES: Final = 4
 
@@ -78,6 +91,63 @@ def saved_on_default(bench: Bench) -> Figure:
     mailed = room - section + (nr_cpus - 1) * room
     text = f"{room - section}K + {nr_cpus - 1} x {room}K"
     return _saved(bench, nr_cpus, f"saved with NR_CPUS {nr_cpus}", "108K", mailed, text)
+
+
+def slack(bench: Bench) -> Figure:
+    """Figure 25: what page alignment leaves behind each CPU's own section."""
+    inputs = bench.inputs
+    run = bench.seen(hybrid_machine(inputs))
+    area = align_up(inputs.static_bytes, PAGE_SIZE_BYTES)
+    in_lines = area - align_up(inputs.static_bytes, inputs.usual_line_bytes)
+    static = sum_of_bytes(run, lambda each: each.kind == STATIC and each.cpu == 0)
+    return Figure(
+        what="slack of a page-aligned area, for small modules",
+        system=VM,
+        unit="bytes",
+        formula=f"align_up({inputs.static_bytes}, {PAGE_SIZE_BYTES}) - {inputs.static_bytes}",
+        exact=area - inputs.static_bytes,
+        ours=offset_of_cpu(run, 1) - offset_of_cpu(run, 0) - static,
+        beside=(
+            Beside(
+                f"largest module that goes there, aligned to {inputs.usual_line_bytes}", in_lines,
+                _largest_in(bench, inputs.usual_line_bytes, is_slack=True),
+            ),
+        ),
+        run=run,
+        command=show("hybrid-2cpu", "account"),
+        shows=(f" {area - inputs.static_bytes} ",),
+    )  # fmt: skip
+
+
+def window(bench: Bench) -> Figure:
+    """Figure 26: the largest section that a module can have in its window."""
+    inputs = bench.inputs
+    area = align_up(inputs.static_bytes, PAGE_SIZE_BYTES)
+    return Figure(
+        what="the largest section that a module gets: no more variables than the kernel has",
+        system=VM,
+        unit="bytes",
+        formula=f"align_up({inputs.static_bytes}, {PAGE_SIZE_BYTES}): from one CPU's window to the next",
+        exact=area,
+        ours=_largest_in(bench, POINTER_BYTES, is_slack=False),
+        run=bench.seen(hybrid_machine(inputs)),
+        command=show("hybrid-2cpu", "stretches", "window"),
+        shows=(f" {area}  hole",),
+    )
+
+
+def _largest_in(bench: Bench, align_bytes: int, *, is_slack: bool) -> int:
+    """Return the largest section that loads; is_slack: and lies behind the kernel's own."""
+    description = hybrid_machine(bench.inputs)
+    area = align_up(bench.inputs.static_bytes, PAGE_SIZE_BYTES)
+
+    def fits(size_bytes: int) -> bool:
+        run = bench.fresh(description)
+        if not load_module(run, size_bytes, align_bytes):
+            return False
+        return not is_slack or section_ptr(run) - run.machine.system.percpu_start < area
+
+    return largest(fits, 2 * area)
 
 
 def _saved(

@@ -16,9 +16,11 @@ from snapshots.figures.machines import (
     block_machine,
     cpu_list,
     default_build,
+    hybrid_machine,
     legacy_machine,
     offsets_machine,
     on_two_nodes,
+    rfc_machine,
 )
 from snapshots.figures.measuring import alloc
 
@@ -30,7 +32,9 @@ IN_FILES = (
     default_build(AS_MAILED), on_two_nodes(LEGACY, 2, "legacy-2node"),
     BLOCKS, block_machine(AS_MAILED, nr_cpus=512), on_two_nodes(BLOCKS, 2, "block-2node"),
     block_machine(AS_MAILED, nr_blocks=8, name="block-refill"),
-    bitmap_machine(AS_MAILED),
+    bitmap_machine(AS_MAILED), rfc_machine(AS_MAILED), hybrid_machine(AS_MAILED),
+    hybrid_machine(AS_MAILED, access="register", name="hybrid-register"),
+    hybrid_machine(AS_MAILED, to_come=True, name="hybrid-to-come"),
     offsets_machine(AS_MAILED, 1), offsets_machine(AS_MAILED, 2), offsets_machine(AS_MAILED, 8),
 )  # fmt: skip
 

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_sim.errors import KernelBug
+from kernel_sim.errors import KernelBug, KernelFault
 from kernel_sim.percpu.stretch import STATIC
 from snapshots.figures.bench import Bench
 from snapshots.figures.inputs import AS_MAILED
 from snapshots.figures.machines import legacy_machine
 from snapshots.figures.measuring import (
     alloc,
+    bytes_at,
+    do,
     free,
     largest,
     load_module,
@@ -55,3 +57,18 @@ def test_bytes_are_of_the_stretches_that_count() -> None:
     run = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
     assert sum_of_bytes(run, lambda each: each.kind == STATIC) == 2 * 17892
     assert sum_of_bytes(run, lambda each: each.cpu == 5) == 0
+
+
+def test_bytes_are_read_over_the_ends_of_pages() -> None:
+    run = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    start = run.machine.symbol("__per_cpu_start")
+    do(run, 0, "write", start + 4092, 0x11223344, 4)
+    do(run, 0, "write", start + 4096, 0x55667788, 4)
+    assert bytes_at(run, start + 4090, 10).hex() == "00004433221188776655"
+    assert bytes_at(run, start, 10000).count(0x11) == 1
+
+
+def test_a_call_that_stops_the_machine_is_an_error() -> None:
+    run = Bench(AS_MAILED).fresh(legacy_machine(AS_MAILED, 2))
+    with pytest.raises(KernelFault):
+        free(run, 0x1234)

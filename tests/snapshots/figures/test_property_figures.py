@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from kernel_sim.percpu.block_percpu import BlockPercpu
+from kernel_sim.percpu.vm_hybrid import HybridAreas
 from snapshots.figures import property_figures as properties
 from snapshots.figures.bench import Bench
 from snapshots.figures.inputs import AS_MAILED
@@ -30,3 +31,19 @@ def test_a_page_that_is_forgotten_is_counted(monkeypatch: pytest.MonkeyPatch) ->
     assert (
         figure.ours == 8 + 4 + 3
     )  # one at each failure that had management or CPU pages to give back
+
+
+def test_a_cpu_that_comes_has_the_image_and_pages_of_its_node() -> None:
+    figure = properties.hot_added(Bench(AS_MAILED))
+    assert (figure.ours, figure.is_measured_right) == (0, True)
+    assert {each.name: each.ours for each in figure.beside}["pages on the CPU's node"] == 5
+
+
+def test_an_image_that_is_not_copied_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: HybridAreas, cpu: int, coming: int, area: int) -> None:
+        pass
+
+    monkeypatch.setattr(HybridAreas, "_copy_images", nothing)
+    figure = properties.hot_added(Bench(AS_MAILED))
+    assert not figure.is_measured_right
+    assert isinstance(figure.ours, int) and figure.ours > 100

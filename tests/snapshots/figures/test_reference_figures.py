@@ -36,6 +36,8 @@ def longer(way: Way) -> Way:
         (references.pointer_array, 2),
         (references.block, 1),
         (references.offset_pointer, 3),
+        (references.all_in_vm, 1),
+        (references.hybrid, 2),
         (references.bitmap, 2),
         (references.one_less, 1),
     ],

@@ -39,6 +39,20 @@ def test_a_large_section_may_cost_more_than_the_room(offset_section_bytes: int) 
     assert figure.is_measured_right
 
 
+@pytest.mark.parametrize(
+    ("static_bytes", "area_bytes", "in_lines_bytes"),
+    [(17892, 20480, 2560), (4096, 4096, 0), (4097, 8192, 3968), (64, 4096, 3968)],
+)
+def test_slack_and_window_follow_the_section(
+    static_bytes: int, area_bytes: int, in_lines_bytes: int
+) -> None:
+    bench = Bench(replace(AS_MAILED, static_bytes=static_bytes))
+    slack, window = rostedt.slack(bench), rostedt.window(bench)
+    assert (slack.ours, slack.beside[0].ours) == (area_bytes - static_bytes, in_lines_bytes)
+    assert window.ours == area_bytes
+    assert slack.is_measured_right and window.is_measured_right
+
+
 @given(
     static_bytes=st.integers(16, 10000).map(lambda words: 4 * words),
     enough_room_bytes=st.integers(512, 40000),
