@@ -150,6 +150,7 @@ def _efficiency(runs: list[SystemRun]) -> Chart:
 
 def _nodes(runs: list[SystemRun]) -> Chart:
     nodes = sorted({node for run in runs for node in run.measured.at_peak.own.per_node})
+    nodes = nodes if len(nodes) > 1 else []  # with one node there is no question
     traces = [
         _bars(
             runs,

@@ -120,7 +120,7 @@ def comparison_page(comparison: Comparison) -> Iterator[str]:
         title=escape(f"kmemscope: {work.name}"),
         heading=escape(f"The same work, side by side: {work.name}"),
         lead=escape(lead),
-        notes="".join(f"<li>{escape(note)}</li>" for note in tables["summary"].notes),
+        notes="".join(f"<li>{escape(note)}</li>" for note in _notes(comparison, tables)),
         style=Template(STYLE).substitute(font=FONT),
         plotly=get_plotlyjs(),
         cards="\n".join(map(_card, comparison_charts(comparison))),
@@ -131,6 +131,11 @@ def comparison_page(comparison: Comparison) -> Iterator[str]:
         ),
         follow=FOLLOW_SCHEME,
     )
+
+
+def _notes(comparison: Comparison, tables: dict[str, Table]) -> list[str]:
+    missing = [f"{each.label} did not run: {each.reason}" for each in comparison.not_run]
+    return [*tables["summary"].notes, *missing]
 
 
 def _card(chart: Chart) -> str:

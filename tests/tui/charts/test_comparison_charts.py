@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from plotly import graph_objects
 
+from snapshots.compare.machines import USUAL_MACHINE
 from snapshots.compare.runner import Comparison
 from snapshots.compare.workload import Alloc, Workload
 from tests.snapshots.compare.conftest import compared
@@ -69,6 +70,17 @@ def test_charts_without_values_are_left_out() -> None:
     assert "troubles" in names
     assert "references" not in names
     assert "remote" not in names
+
+
+def test_one_node_is_no_question_and_several_add_up(comparison: Comparison) -> None:
+    one = {**USUAL_MACHINE, "node": [{"cpus": "0-3", "memory_mib": 512}]}
+    names = [each.name for each in comparison_charts(compared("gen:small,ops=9", "bitmap", one))]
+    assert "nodes" not in names
+    traces = chart(comparison, "nodes").traces
+    assert [trace["name"] for trace in traces] == ["node 0", "node 1"]
+    for index, run in enumerate(comparison.runs):
+        in_memory = sum(run.measured.at_peak.own.per_node.values())
+        assert sum(trace["x"][index] for trace in traces) * 1024 == pytest.approx(in_memory)
 
 
 def test_narrow_charts_come_in_pairs(comparison: Comparison) -> None:

@@ -85,3 +85,4 @@ def test_names_from_a_file_are_only_text(comparison: Comparison) -> None:
     assert "<script>alert" not in page
     assert not Reader(page).open
     assert len(re.findall(r"&lt;script&gt;alert\(1\)", page)) >= 5
+    assert "did not run: &lt;script&gt;" in page
