@@ -13,8 +13,15 @@ from kernel_sim.percpu.systems.bitmap import ENTRY as BITMAP
 from kernel_sim.percpu.systems.block_2005 import ENTRY as BLOCK_2005
 from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
 from kernel_sim.percpu.systems.rostedt_2006_modules import ENTRY as ROSTEDT_2006_MODULES
+from kernel_sim.percpu.systems.rostedt_2006_vm import ENTRY as ROSTEDT_2006_VM
 
-ENTRIES: Final[tuple[SystemEntry, ...]] = (LEGACY_STATIC, BLOCK_2005, ROSTEDT_2006_MODULES, BITMAP)
+ENTRIES: Final[tuple[SystemEntry, ...]] = (
+    LEGACY_STATIC,
+    BLOCK_2005,
+    ROSTEDT_2006_MODULES,
+    ROSTEDT_2006_VM,
+    BITMAP,
+)
 """In the order of their years."""
 
 CATALOGUE: Final = MappingProxyType({entry.name: entry for entry in ENTRIES})

@@ -413,4 +413,5 @@ ENTRY = SystemEntry(
     ),
     static_bytes=LEGACY_STATIC.static_bytes,
     nr_cpus=LEGACY_STATIC.nr_cpus,
+    pages=LEGACY_STATIC.pages,
 )  # fmt: skip
