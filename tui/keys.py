@@ -6,6 +6,7 @@ pane a key works: "" everywhere, else the pane's id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -81,10 +82,10 @@ KEYS: tuple[Key, ...] = (
 # fmt: on
 
 
-def bindings() -> list[Binding]:
-    """Return the bindings of the app; keys of the map's own cursor are the map's business."""
+def bindings(keys: Sequence[Key] = KEYS) -> list[Binding]:
+    """Return the bindings of the app, or of a screen; keys of the map's own cursor are the map's business."""
     found: list[Binding] = []
-    for key in KEYS:
+    for key in keys:
         if not key.action or key.action.startswith("app."):
             continue
         for name in key.keys.split(","):
@@ -93,18 +94,20 @@ def bindings() -> list[Binding]:
     return found
 
 
-def footer_keys() -> list[tuple[str, str, str]]:
+def footer_keys(keys: Sequence[Key] = KEYS) -> list[tuple[str, str, str]]:
     """Return what the footer shows: (key, label, action), the weightiest first."""
-    found = sorted((key for key in KEYS if key.footer), key=lambda key: key.footer)
+    found = sorted((key for key in keys if key.footer), key=lambda key: key.footer)
     return [(key.shown, key.label, key.action) for key in found]
 
 
-def help_groups(pane_id: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def help_groups(
+    pane_id: str, keys: Sequence[Key] = KEYS
+) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the keys that work in a pane, group by group, as (keys, what they do)."""
     found: list[tuple[str, list[tuple[str, str]]]] = []
     for group in GROUPS:
         lines: list[tuple[str, str]] = []
-        for key in KEYS:
+        for key in keys:
             if key.group != group or not key.shown or key.where not in ("", pane_id):
                 continue
             if key.joins:

@@ -11,7 +11,7 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.keys import footer_keys
+from tui.keys import KEYS, Key, footer_keys
 from tui.messages import TabChosen
 
 
@@ -85,8 +85,8 @@ class StatusLine(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"status--text", "status--error", "status--done"}
 
-    def __init__(self) -> None:
-        super().__init__(id="status")
+    def __init__(self, id: str = "status") -> None:
+        super().__init__(id=id)
         self.text = ""
         self.kind = "text"
 
@@ -127,12 +127,15 @@ class KeyLine(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key", "keys--label"}
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[Key] = KEYS, where: str = "app") -> None:
+        """where: whose actions they are, the app's or the screen's."""
         super().__init__(id="keys")
+        self.keys = keys
+        self.where = where
 
     def _fitting(self) -> list[tuple[str, str, str]]:
         """Return the keys that fit; help and quit always do."""
-        keys = footer_keys()
+        keys = footer_keys(self.keys)
         last = keys[-2:]
         room = self.size.width - 1 - sum(len(key) + len(label) + 3 for key, label, _ in last)
         found: list[tuple[str, str, str]] = []
@@ -158,5 +161,5 @@ class KeyLine(Widget):
         for key, label, action in self._fitting():
             right = left + len(key) + len(label) + 3
             if left <= event.x < right - 2:
-                await self.app.run_action(action)
+                await self.app.run_action(f"{self.where}.{action}")
             left = right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.keys import help_groups
+from tui.keys import KEYS, Key, help_groups
 
 KEY_WIDTH = 13
 PAGE_WIDTH, PAGE_PERCENT = 84, 96  # at most, of the screen, as in kmemscope.tcss
@@ -26,8 +27,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,question_mark,f1,enter", "leave", show=False),
     ]
 
-    def __init__(self, pane_id: str, about: str) -> None:
+    def __init__(self, pane_id: str, about: str, keys: Sequence[Key] = KEYS) -> None:
         super().__init__()
+        self.keys = keys
         self.pane_id = pane_id
         self.about = about
 
@@ -45,7 +47,7 @@ class HelpScreen(ModalScreen[None]):
         text = Text()
         if self.about:
             text.append(f"{self.about}\n\n")
-        for group, keys in help_groups(self.pane_id):
+        for group, keys in help_groups(self.pane_id, self.keys):
             if not keys:
                 continue
             text.append(f"{group}\n", style=f"bold {variables['primary']}")
