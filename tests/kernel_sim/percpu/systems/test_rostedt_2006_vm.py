@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernel_sim.boot import boot
 from kernel_sim.errors import ConfigError, InvariantBroken, KernelBug
@@ -176,3 +178,68 @@ def test_a_state_of_another_system_is_refused(kernel: Rostedt) -> None:
 def test_what_cannot_be_is_refused(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         machine_of(**changes)
+
+
+# -- everything together -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_no_tlb_keeps_what_was_taken_back(kernel: Rostedt, levels: int) -> None:
+    variant = dict(kernel.system.facts())["variant"]
+    kernel = machine_of(variant, online="0-2", tlb="pentium4", levels=levels)
+    for name, size in (("a", 9000), ("b", 3000), ("c", 500)):
+        assert kernel.load(name, size) == 0
+        for cpu in range(3):
+            kernel.call("this_cpu_write", kernel.ptr_of(name), cpu, 4, cpu=cpu)
+    assert kernel.call("cpu_up", 3) == 0
+    for name in ("a", "b"):
+        kernel.call("this_cpu_read", kernel.ptr_of(name), 4, cpu=3)
+        assert kernel.call("delete_module", name) == 0
+        kernel.check()
+    assert kernel.load("d", 12000) == 0
+    kernel.check()
+
+
+MOVES = st.one_of(
+    st.tuples(st.just("load"), st.integers(1, 7000), st.sampled_from([4, 32, 128])),
+    st.tuples(st.just("unload"), st.integers(0, 9), st.just(0)),
+    st.tuples(st.just("up"), st.integers(1, 3), st.just(0)),
+    st.tuples(st.just("down"), st.integers(1, 3), st.just(0)),
+    st.tuples(st.just("alloc"), st.integers(1, 500), st.just(0)),
+    st.tuples(st.just("fail"), st.integers(0, 20), st.just(0)),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(variant=st.sampled_from(VARIANTS), moves=st.lists(MOVES, max_size=25))
+def test_whatever_is_done_copies_are_distinct_hold_what_was_written_and_all_is_sound(
+    variant: str, moves: list[tuple[str, int, int]]
+) -> None:
+    kernel = machine_of(variant, online="0-1", tlb="pentium4")
+    machine, modules, expected = kernel.machine, dict[str, int](), dict[tuple[int, int], int]()
+    for number, (move, value, align) in enumerate(moves):
+        if move == "load":
+            if kernel.load(f"m{number}", value, align) == 0:
+                modules[f"m{number}"] = value
+        elif move == "unload" and modules:
+            name = list(modules)[value % len(modules)]
+            expected = {
+                key: each for key, each in expected.items() if key[0] != kernel.ptr_of(name)
+            }
+            assert kernel.call("delete_module", name) == 0
+            del modules[name]
+        elif move in ("up", "down"):
+            kernel.call(f"cpu_{move}", value)
+        elif move == "alloc":
+            kernel.alloc(value)
+        machine.pages.fail_after = value if move == "fail" else -1
+        if move == "fail":
+            continue
+        ptrs = [kernel.ptr_of(name) for name, size in modules.items() if size >= 4]
+        for ptr in (kernel.system.percpu_start + 512, *ptrs):
+            for cpu in machine.online_cpus():
+                if (ptr, cpu) in expected:
+                    assert kernel.call("per_cpu", ptr, cpu, 4) == expected[ptr, cpu]
+                expected[ptr, cpu] = number << 8 | cpu
+                kernel.call("this_cpu_write", ptr, expected[ptr, cpu], 4, cpu=cpu)
+        kernel.check()
