@@ -17,11 +17,10 @@ from textual.worker import Worker
 
 from tui.asking import Asking
 from tui.debugger import place as pasted
-from tui.debugger.addresses import parse_number
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import Place
 from tui.debugger.views.fault import fault_headline
-from tui.debugger.views.map_object import describe
+from tui.debugger.views.strip_layout import StripPlace
 from tui.garbage import collect_rarely
 from tui.keys import bindings
 from tui.messages import PlaceNamed, RowChosen, StepWished, TabChosen
@@ -33,7 +32,14 @@ from tui.screens.help_screen import HelpScreen
 from tui.theme import DARK, DARK_NAME, LIGHT, LIGHT_NAME
 
 HUGE_COLUMNS = 190
-ADDRESSES = ("virt", "start", "cpu0", "core_addr")  # columns of listings without steps and places
+ADDRESSES = (
+    "virt",
+    "start",
+    "cpu0",
+    "core_addr",
+    "addr",
+    "static_copy",
+)  # columns of listings without steps and places
 BAD_INPUT = 2
 MARKED_EVENTS_MAX = 64  # a longer way changes so much that marks say nothing
 
@@ -80,7 +86,7 @@ class KmemscopeApp(App[None]):
     def on_mount(self) -> None:
         """Show the present."""
         self.desk.set_out()
-        self.desk.map_pane.chunk_map.focus()
+        self.desk.map_pane.current.focus()
         if self.place is not None:
             self.call_after_refresh(self._look_at, self.place)
 
@@ -88,11 +94,7 @@ class KmemscopeApp(App[None]):
         """Show the listing and put the cursor where a pasted place says, as far as they are there."""
         if place.pane in self.desk.listings or place.pane in FIXED:
             self.open_listing(place.pane)
-        kind, _, rest = place.sel.partition(":")
-        number, _, offset = rest.partition(":")
-        chunk, at_bytes = parse_number(number), parse_number(offset)
-        if kind == "chunk" and chunk is not None and at_bytes is not None:
-            self._show_on_map(chunk, at_bytes)
+        self.desk.map_pane.current.select(place.sel)
 
     def on_desk_resized(self) -> None:
         """Show the present in the panes that are there now."""
@@ -123,7 +125,7 @@ class KmemscopeApp(App[None]):
             self.desk.show_stop(mark)
             self.scrubber.show(session.step, note=self.mover.note)
             self._show_tabs()
-            self._name_place(self.desk.map_pane.chunk_map.place)
+            self._name_place(self.desk.map_pane.current.place)
 
     def autosave(self) -> None:
         """Write down what was done since the last stop, behind the user's back."""
@@ -153,14 +155,14 @@ class KmemscopeApp(App[None]):
         focused = self.desk.name_of(pane) if (pane := self._pane()) is not None else ""
         self.tab_line.show(self.desk.tabs(), self.desk.shown_names(), focused, name)
 
-    def _name_place(self, place: Place | None) -> None:
+    def _name_place(self, place: Place | StripPlace | None) -> None:
         fault = self.session.machine.fault
         if fault is not None:
             begin = self.session.fault_begin_step()
             key = "P" if begin == self.session.previous_call_step() else f"g {begin}"
             self.say(f"{fault_headline(self.session, fault)}; {key}: back before it", "error")
         elif place is not None:
-            self.say(describe(self.session, place))
+            self.say(self.desk.map_pane.current.describe(place))
 
     def _pane(self) -> Widget | None:
         """Return the pane that has the keys."""
@@ -182,12 +184,14 @@ class KmemscopeApp(App[None]):
     def on_place_named(self, message: PlaceNamed) -> None:
         """Say what is there; the listings follow the cursor, not the mouse."""
         if message.by_mouse:
-            self._name_place(message.place or self.desk.map_pane.chunk_map.place)
+            self._name_place(message.place or self.desk.map_pane.current.place)
             return
         with self.batch_update():
             self.desk.focus_on.typed_address = None
             self.desk.show_listings()
             self._name_place(message.place)
+            if message.note:
+                self.say(message.note, "done")
 
     def on_tab_chosen(self, message: TabChosen) -> None:
         """Show it."""
@@ -201,6 +205,7 @@ class KmemscopeApp(App[None]):
             None,
         )
         chunk, offset = cells.get("chunk"), cells.get("offset", cells.get("off"))
+        copy = cells.get("cpu0") if message.pane_id == "areas" else None
         if "branch" in cells:  # of the bookmarks, or of the branches
             name = cells.get("name", cells["branch"])
             self.mover.carry_out(f"{'goto' if 'name' in cells else 'branch'} {str(name).strip()}")
@@ -209,19 +214,20 @@ class KmemscopeApp(App[None]):
         elif isinstance(chunk, int) or (message.pane_id == "areas" and isinstance(offset, int)):
             number = chunk if isinstance(chunk, int) else self.desk.focus_on.chunk
             self._show_on_map(number, offset if isinstance(offset, int) else 0)
+        elif isinstance(copy, int) and self.desk.map_pane.go_to_address(copy):
+            self.desk.map_pane.current.focus()
         elif isinstance(step, int):
             self.mover.go_to(step)
         else:
             address = next((cells[name] for name in ADDRESSES if cells.get(name)), None)
-            if isinstance(address, int):
+            if isinstance(address, int) and self.desk.map_pane.go_to_address(address):
+                self.desk.map_pane.current.focus()
+            elif isinstance(address, int):
                 self.desk.focus_on.typed_address = address
                 self.open_listing("walk")
 
     def _show_on_map(self, number: int, offset: int) -> None:
-        chunk_map = self.desk.map_pane.chunk_map
-        band = chunk_map.layout_now.band_of(number) if chunk_map.layout_now is not None else None
-        if band is not None:
-            chunk_map.go_to(number, band.origin_bytes + offset)
+        self.desk.map_pane.chunk_map.go_to_chunk(number, offset)
 
     def _choose_cpu(self, cpu: int | None) -> None:
         self.desk.focus_on.chosen_cpu = cpu
@@ -300,7 +306,7 @@ class KmemscopeApp(App[None]):
         elif self.desk.zoomed is not None:
             self.action_zoom_pane()
         else:
-            self._name_place(self.desk.map_pane.chunk_map.place)
+            self._name_place(self.desk.map_pane.current.place)
 
     # -- looking around ----------------------------------------------------------------------------
 
@@ -324,7 +330,7 @@ class KmemscopeApp(App[None]):
             self.call_after_refresh(self._opened, pane)
 
     def _opened(self, pane: Widget) -> None:
-        target = self.desk.map_pane.chunk_map if pane is self.desk.map_pane else pane
+        target = self.desk.map_pane.current if pane is self.desk.map_pane else pane
         target.focus()
         self.desk.show_listings()
         self.desk.events.show()
@@ -337,14 +343,14 @@ class KmemscopeApp(App[None]):
 
     def action_next_cpu(self) -> None:
         """Look at the next CPU."""
-        cpus = self.session.machine.places.cpus
+        cpus = self.session.machine.topology.possible
         chosen = self.desk.focus_on.chosen_cpu
         at = cpus.index(chosen) + 1 if chosen is not None else 0
         self._choose_cpu(cpus[at] if at < len(cpus) else None)
 
     def action_map_zoom(self, way: int) -> None:
         """Change how many bytes a cell of the map is."""
-        self.desk.map_pane.chunk_map.zoom(way)
+        self.desk.map_pane.current.zoom(way)
 
     def action_theme(self) -> None:
         """Dark or light."""
@@ -353,7 +359,7 @@ class KmemscopeApp(App[None]):
     def action_help(self) -> None:
         """Show the keys that work here."""
         pane = self._pane()
-        about = getattr(pane, "HELP", "") if pane is not None else ""
+        about = getattr(pane, "about", "") or getattr(pane, "HELP", "") if pane is not None else ""
         self.push_screen(HelpScreen(pane.id or "" if pane is not None else "", about or ""))
 
     # -- asking ------------------------------------------------------------------------------------
@@ -394,8 +400,7 @@ class KmemscopeApp(App[None]):
         """Put this place into the clipboard, as one string."""
         pane = self._pane()
         name = self.desk.name_of(pane) if pane is not None else ""
-        focus = self.desk.focus_on
-        place = str(self.session.place(name, f"chunk:{focus.chunk}:{focus.at_bytes:#x}"))
+        place = str(self.session.place(name, self.desk.map_pane.current.selection()))
         self.copy_to_clipboard(place)
         self.say(f"copied: {place}", "done")
 

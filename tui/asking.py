@@ -19,7 +19,6 @@ from tui.debugger.position import EXPECTED
 from tui.debugger.table import Column, Table
 from tui.panes.listings import FAULT, OUTPUT
 from tui.screens.prompt_screen import Check, PromptScreen
-from tui.search import find_in_map
 
 if TYPE_CHECKING:
     from tui.app import KmemscopeApp
@@ -113,12 +112,8 @@ class Asking:
 
     def _find(self, text: str) -> None:
         wanted = text or self.searched
-        chunk_map = self.app.desk.map_pane.chunk_map
-        number, at_bytes, what = find_in_map(self.session, wanted, chunk_map.at)
+        self.app.desk.map_pane.current.find(wanted)
         self.searched = wanted
-        chunk_map.go_to(number, at_bytes)
-        if what:
-            self.app.call_after_refresh(self.app.say, what, "done")
 
     def walk(self) -> None:
         """Ask for an address to walk to."""

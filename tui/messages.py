@@ -6,6 +6,7 @@ from textual.message import Message
 
 from tui.debugger.table import Cell
 from tui.debugger.views.chunk_map import MapLayout, Place
+from tui.debugger.views.strip_layout import StripLayout, StripPlace
 
 
 class StepWished(Message):
@@ -19,18 +20,20 @@ class StepWished(Message):
 class PlaceNamed(Message):
     """The map's cursor, or the mouse over it, stands on another cell."""
 
-    def __init__(self, place: Place | None, by_mouse: bool) -> None:
+    def __init__(self, place: Place | StripPlace | None, by_mouse: bool, note: str = "") -> None:
         super().__init__()
         self.place = place
         self.by_mouse = by_mouse
+        self.note = note  # to be said instead of what the cell is
 
 
 class MapLaidOut(Message):
-    """The lines of the map are other ones now."""
+    """The lines of the map are other ones now; gutter: columns before the cells."""
 
-    def __init__(self, layout: MapLayout) -> None:
+    def __init__(self, layout: MapLayout | StripLayout, gutter: int) -> None:
         super().__init__()
         self.layout = layout
+        self.gutter = gutter
 
 
 class DeskResized(Message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from kernel_sim.config import MachineConfig
 from kernel_sim.percpu.catalogue import ENTRIES, system_entry
@@ -29,16 +30,32 @@ def config_of(system: str, arch: str = "", **percpu: object) -> MachineConfig:
     return MachineConfig.from_mapping(mapping, where=system)
 
 
+def many_cpus(system: str, nr_cpus: int) -> MachineConfig:
+    """Return an x86-64 machine with many CPUs, 64 on a node."""
+    nodes = [
+        {"cpus": f"{first}-{first + 63}", "memory_mib": 256} for first in range(0, nr_cpus, 64)
+    ]
+    mapping = {
+        "name": f"many CPUs, {system}",
+        "kernel": {"nr_cpus": nr_cpus},
+        "cpus": {"possible": f"0-{nr_cpus - 1}"},
+        "node": nodes,
+        "percpu": {"system": system, "static_bytes": STATIC_BYTES},
+    }
+    return MachineConfig.from_mapping(mapping, where=system)
+
+
 def session_of(system: str, arch: str = "", **percpu: object) -> Session:
     """Return a session just after boot."""
     return Session.boot(config_of(system, arch, **percpu))
 
 
 def tell(session: Session, *lines: str) -> Output:
-    """Carry out command lines; returns the last answer."""
+    """Carry out command lines; returns the last answer. In a thread, so that async tests may ask too."""
     output = Output()
-    for line in lines:
-        output = asyncio.run(execute(session, line))
+    with ThreadPoolExecutor(1) as pool:
+        for line in lines:
+            output = pool.submit(asyncio.run, execute(session, line)).result()
     return output
 
 

@@ -51,10 +51,10 @@ def _of_percpu(session: Session, event: Event) -> Brief | None:
     match event:
         case PercpuAllocPercpu():
             atomic = " atomic" if event.is_atomic else ""
-            where = _chunk_text(session, event.base_addr, event.off)
+            where = _area_text(session, event)
             return "alloc", f"{event.size} B {where}{atomic} {event.call_site}"
         case PercpuFreePercpu():
-            return "free", _chunk_text(session, event.base_addr, event.off)
+            return "free", _area_text(session, event)
         case PercpuAllocPercpuFail():
             atomic = " atomic" if event.is_atomic else ""
             return "fail!", f"{event.size} B, align {event.align}{atomic}"
@@ -133,13 +133,17 @@ def _pages(start: int, end: int) -> str:
     return str(start) if end == start + 1 else f"{start}-{end - 1}"
 
 
-def _chunk_text(session: Session, base_addr: int, off: int) -> str:
-    return f"{_name(session, base_addr)}+{off:#x}"
+def _area_text(session: Session, event: PercpuAllocPercpu | PercpuFreePercpu) -> str:
+    """Return a place in a chunk; of a system without the bitmap allocator's chunks the ptr."""
+    if session.machine.bitmap is None:
+        return f"{event.ptr:#x}"
+    return f"{_name(session, event.base_addr)}+{event.off:#x}"
 
 
 def _name(session: Session, base_addr: int) -> str:
     """Return a chunk's short name; one that is not there now goes by the end of its address."""
-    chunks = session.machine.percpu.chunks
+    percpu = session.machine.bitmap
+    chunks = percpu.chunks if percpu is not None else {}
     number = next((each for each in chunks if chunks[each].base_addr == base_addr), None)
     if number is None:
         return f"…{base_addr & GONE_MASK:08x}"

@@ -13,23 +13,26 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, islice
 
 from kernel_sim.machine import Machine
 from kernel_sim.percpu.stretch import DATA_KINDS, SHARED, Stretch
 
-SLICE_STRETCHES = 4096  # read at once: some ten milliseconds
+SLICE_STRETCHES = 2048  # read at once: some ten milliseconds
+NAMES_KEPT = 1 << 16
 GROUP_SPLIT = ", "  # "chunk 2, unit of cpu 1" belongs to "chunk 2"
-OF_CPU = re.compile(r"(?P<group>.+) of (?P<member>cpu \d+)")  # "area of cpu 1" to "area"
+OF_CPU = re.compile(
+    r"(?P<group>.+) of cpu \d+"
+)  # "area of cpu 1" is of the same kind as that of cpu 2
 
 
 @dataclass(slots=True)
 class Strip:
     """One strip; number is its place in the drawing.
 
-    cpu, node: of all its stretches, SHARED or -1 if they differ. parities: of a stretch in use, how many came
-    since the last one that is not, modulo 2. group: what it is a part of, "" if it stands alone; short_name:
-    its name within that.
+    cpu, node: of all its stretches, SHARED or -1 if they differ. group: what it is a part of, "" if it
+    stands alone; short_name: its name within that.
     """
 
     number: int
@@ -39,10 +42,29 @@ class Strip:
     size_bytes: int
     cpu: int
     node: int
-    starts: tuple[int, ...]
-    parities: tuple[int, ...]
-    group: str = ""
-    short_name: str = ""
+    group: str
+    short_name: str
+    _starts: tuple[int, ...] = ()
+    _parities: tuple[int, ...] = ()
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Where its stretches begin, as offsets."""
+        if not self._starts:
+            self._starts = tuple(each.addr - self.addr for each in self.stretches)
+        return self._starts
+
+    @property
+    def parities(self) -> tuple[int, ...]:
+        """Of a stretch in use: how many came since the last one that is not, modulo 2."""
+        if not self._parities:
+            parities: list[int] = []
+            parity = 0
+            for stretch in self.stretches:
+                parity = parity ^ 1 if stretch.kind in DATA_KINDS else 0
+                parities.append(parity)
+            self._parities = tuple(parities)
+        return self._parities
 
     @property
     def end(self) -> int:
@@ -122,24 +144,21 @@ def copies_of(machine: Machine, ptr: int, nr_max: int) -> list[tuple[int, int]]:
 def _strip(number: int, name: str, stretches: tuple[Stretch, ...]) -> Strip:
     first, last = stretches[0], stretches[-1]
     cpu, node = first.cpu, first.node
-    parities: list[int] = []
-    parity = 0
     for stretch in stretches:
-        cpu = cpu if stretch.cpu == cpu else SHARED
-        node = node if stretch.node == node else -1
-        parity = parity ^ 1 if stretch.kind in DATA_KINDS else 0
-        parities.append(parity)
-    starts = tuple(each.addr - first.addr for each in stretches)
-    return Strip(
-        number, name, stretches, first.addr, last.end - first.addr, cpu, node, starts,
-        tuple(parities), *names_of(name),
-    )  # fmt: skip
+        if stretch.cpu != cpu:
+            cpu = SHARED
+        if stretch.node != node:
+            node = -1
+    group, short_name = names_of(name)
+    size_bytes = last.addr + last.size_bytes - first.addr
+    return Strip(number, name, stretches, first.addr, size_bytes, cpu, node, group, short_name)
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def names_of(name: str) -> tuple[str, str]:
-    """Return the group of a strip and its name within that."""
+    """Return the group of a strip and its name within that, which is the whole where that says both."""
     group, split, member = name.partition(GROUP_SPLIT)
     if split:
         return group, member
     of_cpu = OF_CPU.fullmatch(name)
-    return (of_cpu["group"], of_cpu["member"]) if of_cpu else ("", name)
+    return (of_cpu["group"] if of_cpu else "", name)

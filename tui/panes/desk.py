@@ -13,8 +13,10 @@ from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.widget import Widget
 
+from kernel_sim.errors import NotThisSystem
 from tui.debugger.session import Session
 from tui.debugger.table import Table, count
+from tui.debugger.views.chunk_map import Place
 from tui.messages import DeskResized
 from tui.panes.chunk_map_pane import ChunkMapPane
 from tui.panes.event_list import EventList
@@ -22,7 +24,8 @@ from tui.panes.listings import BENEATH, OUTPUT, Focus, listings_for, stack_line,
 from tui.panes.table_pane import TablePane
 
 FIXED = ("map", "events", "cpus", "walk")
-NUMBERED = ("chunks", "slots", "log", "stats")
+OF_CHUNKS = ("chunks", "slots", "log", "stats")
+OF_STRIPS = ("areas", "account", "log", "stretches")
 WIDE_COLUMNS = 120
 CPUS_AT_ONCE = 256  # a table of more is filled after the rest was painted
 
@@ -35,10 +38,9 @@ class Desk(Grid):
         self.session = session
         self.focus_on = Focus()
         self.listings = listings_for(self.focus_on)
-        self.more = [name for name in self.listings if name not in (*FIXED, *NUMBERED)]
         self.lower = "events"  # of a narrow screen
-        self.drawer_name = "chunks"
-        self.more_name = self.more[0]
+        self.drawer_name = self.numbered[0]
+        self._more_name = ""
         self.map_pane = ChunkMapPane(session)
         self.events = EventList(session)
         self.cpus = TablePane(id="cpus", title="3 cpus")
@@ -72,9 +74,24 @@ class Desk(Grid):
 
     # -- tabs --------------------------------------------------------------------------------------
 
+    @property
+    def numbered(self) -> tuple[str, ...]:
+        """The listings with a number of their own: those that say most of this machine."""
+        return OF_STRIPS if self.session.machine.bitmap is None else OF_CHUNKS
+
+    @property
+    def more(self) -> list[str]:
+        """The further listings."""
+        return [name for name in self.listings if name not in (*FIXED, *self.numbered)]
+
+    @property
+    def more_name(self) -> str:
+        """The one of them that the last tab shows."""
+        return self._more_name if self._more_name in self.more else self.more[0]
+
     def tabs(self) -> list[tuple[str, str]]:
         """Return (number, name) of every tab; the last number turns through all further listings."""
-        names = [*FIXED, *NUMBERED, self.more_name]
+        names = [*FIXED, *self.numbered, self.more_name]
         return [(str(number), name) for number, name in enumerate(names, 1)]
 
     def shown_names(self) -> frozenset[str]:
@@ -96,7 +113,7 @@ class Desk(Grid):
             pane = self.panes[name]
         else:
             if name in self.more:
-                self.more_name = name
+                self._more_name = name
             self.drawer_name = name
             pane = self.drawer
         if pane is not self.map_pane:
@@ -108,7 +125,7 @@ class Desk(Grid):
 
     def turn(self, way: int) -> str:
         """Return the listing after, or before, the one in the lower pane."""
-        names = [name for name in (*NUMBERED, *self.more) if name != OUTPUT]
+        names = [name for name in (*self.numbered, *self.more) if name != OUTPUT]
         at = names.index(self.drawer_name) if self.drawer_name in names else -1
         return names[(at + way) % len(names)]
 
@@ -148,7 +165,7 @@ class Desk(Grid):
 
     def show_stop(self, mark: bool) -> None:
         """Bring all panes on the screen up to the present; mark: show what is new."""
-        self.map_pane.chunk_map.show(mark)
+        self.map_pane.show_stop(mark)
         on_screen = self._on_screen()
         if "events" in on_screen:
             self.events.show()
@@ -156,9 +173,10 @@ class Desk(Grid):
 
     def show_listings(self, mark: bool = False) -> None:
         """Bring the listings on the screen up to the present and to what is looked at."""
-        place = self.map_pane.chunk_map.place
-        if place is not None:
+        place = self.map_pane.current.place
+        if isinstance(place, Place):
             self.focus_on.chunk, self.focus_on.at_bytes = place.number, place.start_bytes
+        self.focus_on.virt = self.map_pane.stretch_map.address()
         on_screen = self._on_screen()
         if "walk" in on_screen:
             self._fill(self.walk, "walk", mark)
@@ -189,6 +207,8 @@ class Desk(Grid):
         listing = self.listings[name]
         try:
             table = listing.view(self.session)
+        except NotThisSystem as problem:
+            table = Table(f"{name}: {problem}", (), ())
         except Exception as problem:
             timeline = self.session.timeline
             if not timeline.is_foreign:

@@ -48,7 +48,9 @@ class EventList(RowsPane):
         if self._timeline is not session.timeline:
             self._timeline = session.timeline
             self._kept.clear()
-        bases = tuple(chunk.base_addr for chunk in session.machine.percpu.chunks.values())
+        percpu = session.machine.bitmap
+        chunks = percpu.chunks.values() if percpu is not None else ()
+        bases = tuple(chunk.base_addr for chunk in chunks)
         if bases != self._bases:
             self._bases = bases  # rows name chunks that are there
             self._kept.clear()

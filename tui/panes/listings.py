@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kernel_sim.mm.buddy import NR_ORDERS
 from tui.debugger.session import Session
 from tui.debugger.table import Table
+from tui.debugger.views.account import account_view
 from tui.debugger.views.areas import areas_view
 from tui.debugger.views.blocks import blocks_view
 from tui.debugger.views.branches import bookmarks_view, branches_view
@@ -29,6 +30,8 @@ from tui.debugger.views.slabinfo import slabinfo_view
 from tui.debugger.views.slots import slots_view
 from tui.debugger.views.stack import stack_view
 from tui.debugger.views.stats import stats_view
+from tui.debugger.views.stretches import stretches_view
+from tui.debugger.views.systems import systems_view
 from tui.debugger.views.tlb import tlb_view
 from tui.debugger.views.vmalloc import vmalloc_view
 from tui.debugger.views.walk import walk_view
@@ -47,6 +50,7 @@ class Focus:
 
     chunk: int = 0
     at_bytes: int = 0
+    virt: int | None = None  # under the cursor of a map of strips
     chosen_cpu: int | None = None  # None: the CPU that ran last
     typed_address: int | None = None  # None: that of the map's cursor
     output: Table | None = None
@@ -56,19 +60,29 @@ class Focus:
         if self.chosen_cpu is not None:
             return self.chosen_cpu
         last = session.machine.scheduler.last_cpu
-        return last if last in session.machine.cpus else session.machine.places.cpus[0]
+        return last if last in session.machine.cpus else session.machine.topology.possible[0]
 
     def address(self, session: Session) -> int:
         """Return the address that is walked."""
         if self.typed_address is not None:
             return self.typed_address
         machine = session.machine
+        if machine.bitmap is None:
+            static = machine.system.copy_addr(machine.system.percpu_start, self.cpu(session))
+            return self.virt if self.virt is not None else static or machine.image_addr
         found = address_of(machine, self.chunk, self.at_bytes, self.cpu(session))
         return machine.percpu.base_addr if found is None else found
 
     def shown_chunk(self, session: Session) -> int:
         """Return the chunk that is looked at, the first one if it is gone."""
-        return self.chunk if self.chunk in session.machine.percpu.chunks else 0
+        percpu = session.machine.bitmap
+        return self.chunk if percpu is not None and self.chunk in percpu.chunks else 0
+
+    def areas(self, session: Session) -> Table:
+        """Return the areas of the chunk that is looked at; of all memory where there are no chunks."""
+        return areas_view(
+            session, None if session.machine.bitmap is None else self.shown_chunk(session)
+        )
 
 
 def listings_for(focus: Focus) -> dict[str, Listing]:
@@ -90,6 +104,7 @@ def _weighty(focus: Focus) -> tuple[Listing, ...]:
                 "gs_base",
                 "fs_base",
                 "unit_base",
+                "static_copy",
                 "per_cpu_offset",
                 "waits_for",
                 "state",
@@ -140,9 +155,7 @@ def _others(focus: Focus) -> tuple[Listing, ...]:
         Listing("slots", slots_view),
         Listing("log", log_view),
         Listing("stats", stats_view),
-        Listing(
-            "areas", lambda session: areas_view(session, focus.shown_chunk(session)), is_slow=True
-        ),
+        Listing("areas", focus.areas, is_slow=True),
         Listing("stack", lambda session: stack_view(session, focus.cpu(session))),
         Listing("inferred", inferred_view),
         Listing("divergences", divergences_view),
@@ -153,8 +166,23 @@ def _others(focus: Focus) -> tuple[Listing, ...]:
         Listing("branches", branches_view, first=("branch", "end", "from", "step", "here", "what")),
         Listing("bookmarks", bookmarks_view, first=("name", "step", "note", "branch")),
         Listing("offsets", offsets_view),
+        *_of_systems(),
         Listing("locks", locks_view),
         Listing("work", work_view),
+    )
+
+
+def _of_systems() -> tuple[Listing, ...]:
+    """Return the listings of per-CPU memory that every system has."""
+    return (
+        Listing(
+            "stretches",
+            stretches_view,
+            first=("strip", "addr", "size", "kind", "what", "ptr", "cpu", "node"),
+            is_slow=True,
+        ),
+        Listing("account", account_view, headings={"tlb_entries": "TLB"}, is_slow=True, gap=" "),
+        Listing("systems", systems_view, first=("system", "option", "value", "may_be", "years")),
     )
 
 

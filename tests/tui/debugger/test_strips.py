@@ -64,7 +64,7 @@ def test_a_strip_knows_its_pieces_and_whose_it_is() -> None:
     ("name", "names"),
     [
         ("chunk 2, unit of cpu 1", ("chunk 2", "unit of cpu 1")),
-        ("area of cpu 12", ("area", "cpu 12")),
+        ("area of cpu 12", ("area", "area of cpu 12")),
         ("pcpu_size[]", ("", "pcpu_size[]")),
     ],
 )

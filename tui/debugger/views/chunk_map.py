@@ -50,7 +50,7 @@ KIND_BITS = 0x1F
 CHANGED = 0x20  # is not as it was at the last stop
 OBJECT = 0x40  # belongs to the object under the cursor
 
-GLYPHS: dict[Kind, str] = {
+GLYPHS: dict[int, str] = {
     Kind.OUTSIDE: " ",
     Kind.STATIC: "═",
     Kind.HIDDEN: "╳",
@@ -66,7 +66,7 @@ GLYPHS: dict[Kind, str] = {
     Kind.UNKNOWN: "?",
     Kind.UNBACKED: "!",
 }
-LEGEND: tuple[tuple[tuple[Kind, ...], str], ...] = (
+LEGEND: tuple[tuple[tuple[int, ...], str], ...] = (
     ((Kind.AREA, Kind.AREA_ODD), "allocated"),
     ((Kind.LOW, Kind.MIDDLE, Kind.HIGH), "partly"),
     ((Kind.FREE,), "free"),

@@ -83,7 +83,7 @@ GLYPHS: dict[int, str] = {
     Cell.RESERVED: "▒",
     Cell.PADDING: "╱",
     Cell.TABLE: "≡",
-    Cell.METADATA: "╬",
+    Cell.METADATA: "┼",
     Cell.HOLE: "·",
     Cell.LOW: "▂",
     Cell.MIDDLE: "▄",
@@ -233,7 +233,8 @@ def head_lines(machine: Machine, width: int) -> tuple[str, ...]:
     figures = [
         f"{name.replace('_', ' ')} {_figure(value)}" for name, value in machine.system.facts()
     ]
-    lines = [f"{machine.system.name}  {entry.title}, {entry.years}"]
+    lines = [f"{machine.system.name}: {entry.title}"]
+    figures.insert(0, entry.years)
     for figure in figures:
         joined = f"{lines[-1]}{FIGURES_GAP}{figure}"
         if len(lines) > 1 and len(joined) <= width:

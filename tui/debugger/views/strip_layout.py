@@ -17,7 +17,7 @@ from tui.debugger.strips import Strip, StripIndex
 CELL_BYTES_MIN = 4
 CELLS_STEP = 8  # rows are a multiple of it, so that they begin at round offsets
 SAMPLE_STRIPS = 64  # from so many is judged what suits the window
-SMALL_SHARE = 6  # a strip of up to a row's sixth stands beside its like
+SMALL_SHARE = 10  # a strip of up to a row's tenth stands beside its like
 GAP = 1  # cell between strips that share a row
 
 
@@ -129,7 +129,7 @@ class StripLayout:
         if is_small:
             self._add_small(strip.group, strip, nr_cells)
         else:
-            if strip.group and strip.group != self._group:
+            if strip.group != self._group and strip.short_name != strip.name:
                 self.lines.append(Line(f"{strip.group}  {strip.addr:#x}", ()))
             self._used = 0
             self._add_rows(strip, nr_cells)
@@ -171,7 +171,7 @@ def cells_that_fit(width: int) -> int:
 def gutter_name_width(index: StripIndex, most: int) -> int:
     """Return how wide names are, judged from the first strips."""
     index.read_strips(SAMPLE_STRIPS)
-    names = [strip.short_name for strip in index.strips[:SAMPLE_STRIPS]]
+    names = [max(strip.short_name, strip.group, key=len) for strip in index.strips[:SAMPLE_STRIPS]]
     return min(max(map(len, names), default=0), most)
 
 

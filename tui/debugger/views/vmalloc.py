@@ -11,21 +11,26 @@ from tui.debugger.session import Session
 from tui.debugger.strips import names_of
 from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table, count
 
-COLUMNS = (
-    Column("start", HEX),
-    Column("end", HEX),
-    Column("nr_pages", DEC, "pages of address space, guard page included"),
-    Column("space", help="vmalloc, or modules where that is another"),
-    Column("backed", DEC, "pages that belong to the area itself"),
-    Column("kind"),
-    Column("caller", help="kernel function that took it"),
+CHUNK_COLUMNS = (
     Column("chunk", DEC, "chunk that lives in it"),
     Column("group", DEC, "group of CPUs whose units it holds"),
-    Column("holds", help="what of the per-CPU system begins in it, where that has no chunks"),
-    Column("lazily_freed", FLAG, "freed, and in the way until the next purge"),
 )
-
+HOLDS_COLUMNS = (Column("holds", help="what of the per-CPU system begins in it"),)
 NOBODY = (None, None)  # chunk and group of an area that is no chunk's
+
+
+def _columns(machine: Machine) -> tuple[Column, ...]:
+    return (
+        Column("start", HEX),
+        Column("end", HEX),
+        Column("nr_pages", DEC, "pages of address space, guard page included"),
+        Column("space", help="vmalloc, or modules where that is another"),
+        Column("backed", DEC, "pages that belong to the area itself"),
+        Column("kind"),
+        Column("caller", help="kernel function that took it"),
+        *(HOLDS_COLUMNS if machine.bitmap is None else CHUNK_COLUMNS),
+        Column("lazily_freed", FLAG, "freed, and in the way until the next purge"),
+    )
 
 
 def _spaces(machine: Machine) -> tuple[tuple[str, VmallocSpace], ...]:
@@ -35,10 +40,12 @@ def _spaces(machine: Machine) -> tuple[tuple[str, VmallocSpace], ...]:
     return (("vmalloc", machine.vmalloc), ("modules", machine.module_space))
 
 
-def _chunks_by_start(machine: Machine) -> dict[int, tuple[int, int]]:
-    """Return (chunk, group) of the areas that hold chunks of the bitmap allocator."""
+def _tenants(machine: Machine) -> dict[int, tuple[Cell, ...]]:
+    """Return what of the per-CPU system lives in areas, by start: chunk and group, or what begins there."""
     percpu = machine.bitmap
-    if percpu is None or percpu.backing.name != "vm":
+    if percpu is None:
+        return {start: (name,) for start, name in _held_by_start(machine).items()}
+    if percpu.backing.name != "vm":
         return {}
     return {
         start: (number, group)
@@ -48,10 +55,10 @@ def _chunks_by_start(machine: Machine) -> dict[int, tuple[int, int]]:
 
 
 def _held_by_start(machine: Machine) -> dict[int, str]:
-    """Return which part of another system is the first in an area, by the area's start."""
+    """Return which part of the system is the first in an area, by the area's start."""
     starts = sorted(area.start for each in machine.area_spaces() for area in each.areas)
     found: dict[int, str] = {}
-    if machine.bitmap is not None or not starts:
+    if not starts:
         return found
     for stretch in machine.system.stretches():
         at = bisect_right(starts, stretch.addr) - 1
@@ -68,8 +75,8 @@ def vmalloc_view(session: Session) -> Table:
     """Return a row for every area, modules' areas last."""
     machine = session.machine
     space = machine.vmalloc
-    tenants = _chunks_by_start(machine)
-    held = _held_by_start(machine)
+    tenants = _tenants(machine)
+    nobody = (None,) if machine.bitmap is None else NOBODY
     rows: list[tuple[Cell, ...]] = []
     for name, each in _spaces(machine):
         freed = each.lazy
@@ -82,8 +89,7 @@ def vmalloc_view(session: Session) -> Table:
                 area.nr_pages or None,
                 area.kind,
                 area.caller,
-                *tenants.get(area.start, NOBODY),
-                held.get(area.start),
+                *tenants.get(area.start, nobody),
                 area.start in freed,
             )
             for area in each.areas
@@ -91,4 +97,4 @@ def vmalloc_view(session: Session) -> Table:
     lazy = f"{space.nr_lazy_pages} pages lazily freed, purged beyond {space.lazy_max_pages}"
     where = f"{space.start:#x} to {space.end:#x}"
     title = f"{count(len(rows), 'area')}, vmalloc space {where}, at step {session.step}"
-    return Table(title, COLUMNS, tuple(rows), (lazy,))
+    return Table(title, _columns(machine), tuple(rows), (lazy,))

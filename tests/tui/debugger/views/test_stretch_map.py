@@ -131,7 +131,7 @@ def test_the_map_of_every_system_shows_all_its_memory(system: str, arch: str) ->
 def test_the_head_names_the_system_and_its_figures(system: str) -> None:
     session = busy_session_of(system)
     head, *figures = head_lines(session.machine, 60)
-    assert head.startswith(f"{system}  ")
+    assert head.startswith(f"{system}: ")
     assert figures and all(len(line) <= 60 for line in figures)
     for name, _ in session.machine.system.facts():
         assert any(name.replace("_", " ") in line for line in figures)

@@ -45,9 +45,9 @@ def test_a_long_strip_goes_on_in_the_next_row_and_groups_have_a_heading() -> Non
 
 def test_small_strips_of_one_group_share_a_row() -> None:
     index = strips_of(*((f"area 1, cpu {cpu}", 8) for cpu in range(7)), ("area 2, cpu 0", 8))
-    layout = laid_out(index, 4, 16)
+    layout = laid_out(index, 8, 10)
     assert [line.text for line in layout.lines] == ["area 1", "", "area 2"]
-    assert [piece.column for piece in layout.lines[0].pieces] == [0, 3, 6, 9, 12]
+    assert [piece.column for piece in layout.lines[0].pieces] == [0, 2, 4, 6, 8]
     assert layout.lines[0].size_bytes == 40 and layout.lines[1].size_bytes == 16
 
 
@@ -96,5 +96,5 @@ def test_what_suits_the_window() -> None:
     )  # a copy takes half a row, and no more rows are left
     assert suitable_cell(index, 64, 200) == 128
     assert widest_cell(index, 64) == 1 << 14
-    assert gutter_name_width(index, 20) == 5 and gutter_name_width(index, 3) == 3
+    assert gutter_name_width(index, 20) == 13 and gutter_name_width(index, 3) == 3
     assert cells_that_fit(57) == 56 and cells_that_fit(3) == 8
