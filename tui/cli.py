@@ -40,6 +40,7 @@ from kernel_sim.errors import ConfigError, KernelFault, KernelSimError
 from tui.garbage import collect_rarely
 from tui.verbs import (
     compare,
+    declarations,
     diff,
     exports,
     figures,
@@ -291,6 +292,7 @@ follow.register(app)
 mending.register(app)
 diff.register(app)
 figures.register(app)
+declarations.register(app)
 exports.register(app)
 shrink.register(app)
 compare.register(app)
