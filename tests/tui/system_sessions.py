@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kernel_sim.config import MachineConfig
 from kernel_sim.percpu.catalogue import ENTRIES, system_entry
+from tests.kernel_sim.percpu.any_system import NEEDS
 from tui.debugger.console import execute
 from tui.debugger.output import Output
 from tui.debugger.session import Session
@@ -25,8 +26,10 @@ def config_of(system: str, arch: str = "", **percpu: object) -> MachineConfig:
         "kernel": {"arch": arch or system_entry(system).arches[0]},
         "cpus": {"possible": "0-3"},
         "node": [{"cpus": "0-1", "memory_mib": 128}, {"cpus": "2-3", "memory_mib": 128}],
-        "percpu": {"system": system, "static_bytes": STATIC_BYTES, **percpu},
-    }
+        "percpu": {
+            "system": system, "static_bytes": STATIC_BYTES, **NEEDS.get(system, {}), **percpu
+        },
+    }  # fmt: skip
     return MachineConfig.from_mapping(mapping, where=system)
 
 
