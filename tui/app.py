@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from tui.asking import Asking
+from tui.comparing import Comparing
 from tui.debugger import place as pasted
 from tui.debugger.session import Session
 from tui.debugger.views.chunk_map import Place
@@ -72,6 +73,7 @@ class KmemscopeApp(App[None]):
         self.register_theme(LIGHT)
         self.theme = LIGHT_NAME if light else DARK_NAME
         self.asking = Asking(self)
+        self.comparing = Comparing(self)
         self.last_event_index = session.event_index
         self.problem: Exception | None = None  # what a file holds that ended the screen
 
@@ -300,6 +302,8 @@ class KmemscopeApp(App[None]):
     def action_stop(self) -> None:
         """Stop a move; without one leave the zoomed pane, and clear what was said."""
         line = self.mover.line
+        if self.comparing.stop():
+            return
         if self.mover.stop():
             given_up = f"; given up: {line}" if line else ""
             self.say(f"stopped at step {self.session.here}{given_up}", "done")
@@ -395,6 +399,10 @@ class KmemscopeApp(App[None]):
     def action_diff(self) -> None:
         """Ask for a position and show what is not the same there."""
         self.asking.diff()
+
+    def action_compare(self) -> None:
+        """Ask for work, and show what all per-CPU systems make of it, side by side."""
+        self.comparing.ask()
 
     def action_copy_place(self) -> None:
         """Put this place into the clipboard, as one string."""

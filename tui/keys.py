@@ -71,6 +71,7 @@ KEYS: tuple[Key, ...] = (
     Key("i", "until(1)", "i", "", "run until a condition becomes true", ASK),
     Key("I", "until(-1)", "I", "", "back to where it last did", ASK, joins=True),
     Key("d", "diff", "d", "", "what is not the same here and at another position", ASK),
+    Key("x", "compare", "x", "", "this run, or other work, on all per-CPU systems side by side", ASK),
     Key("y", "copy_place", "y", "", "copy this place, for somebody else to open", ASK),
     Key("colon", "command", ":", "cmd", "a command; `help` lists them", ASK, footer=6),
     Key("m", "bookmark", "m", "", "name this step; g @name comes back", ASK),

@@ -3,6 +3,7 @@
     kmemscope compare gen:mixed,seed=7                         all systems, on two nodes with four CPUs
     kmemscope compare trace/ --systems bitmap,block-2005       the work of a real kernel, on two of them
     kmemscope compare run.kms --machine mine.toml -o page.html --save runs/
+    kmemscope compare gen:hotplug --app                        then look at them side by side
 
 Exit code 0 if every run came to its end, 1 if a machine stopped at a fault or a system that was asked
 for by name cannot be on this machine, 2 for bad input. Requests that a system refuses are results.
@@ -56,6 +57,9 @@ def compare(
     page: Annotated[
         Path | None, typer.Option("-o", metavar="PAGE.html", help="Write a page with charts.")
     ] = None,
+    in_app: Annotated[
+        bool, typer.Option("--app", help="Then look at all systems side by side, on the screen.")
+    ] = False,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FOLDER", help="Save each run as a recording.")
     ] = None,
@@ -65,6 +69,8 @@ def compare(
     from snapshots.compare.runner import begin_comparison
     from snapshots.compare.workload_sources import read_workload
 
+    if in_app and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError("--app: the screen needs a terminal; without it tables are printed")
     chosen = chosen_systems(systems)
     base, where = _base_of(machine)
     if page is not None:
@@ -76,7 +82,10 @@ def compare(
         _save(comparison, save)
     if page is not None:
         _write_page(comparison, page)
-    _tell(comparison, as_json, whole)
+    if in_app:
+        _show(comparison)
+    else:
+        _tell(comparison, as_json, whole)
     is_good = comparison.is_whole and (systems is None or not comparison.not_run)
     raise typer.Exit(GOOD if is_good else FOUND)
 
@@ -127,6 +136,13 @@ def _write_page(comparison: Comparison, page: Path) -> None:
 
     nr_bytes = write_whole_text(page, comparison_page(comparison))
     typer.echo(f"{NAME}: {nr_bytes} bytes written to {page}", err=True)
+
+
+def _show(comparison: Comparison) -> None:
+    from snapshots.compare.side_by_side import SideBySide
+    from tui.compare_app import run_compare_app
+
+    run_compare_app(SideBySide(comparison))
 
 
 def _tell(comparison: Comparison, as_json: bool, whole: bool) -> None:

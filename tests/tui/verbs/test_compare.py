@@ -87,6 +87,7 @@ def test_a_golden_file_on_a_machine_of_ones_own() -> None:
         (("none.kms",), "none.kms: no such file or folder"),
         ((WORK, "--systems", "slab"), "--systems: no system 'slab'"),
         ((WORK, "--machine", "none.toml"), "none.toml"),
+        ((WORK, "--app"), "--app: the screen needs a terminal"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str) -> None:
