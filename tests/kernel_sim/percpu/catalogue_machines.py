@@ -49,9 +49,17 @@ def variants_of(name: str) -> Iterator[dict[str, OptionValue]]:
         yield from ({option.key: value} for value in others)
 
 
+MISTAKES = {"stage": ("mail", "v1")}
+"""Switches whose kernels lost memory that others used: a request of chunk-2009's first stages that fails
+takes the pages away from all areas on them."""
+
+
 def keeps_mistakes(options: dict[str, OptionValue]) -> bool:
-    """Say whether a switch is for what a posting got wrong, so that the machine goes wrong as well."""
-    return any("posted" in key and value for key, value in options.items())
+    """Say whether a switch is for what was wrong at the time, so that the machine goes wrong as well."""
+    return any(
+        ("posted" in key and value) or value in MISTAKES.get(key, ())
+        for key, value in options.items()
+    )
 
 
 def config_of(name: str, arch: str, *, memory_mib: int = 64, **tables: Any) -> MachineConfig:
