@@ -26,6 +26,8 @@ USUAL_MACHINE: Mapping[str, object] = {
     "node": [{"cpus": "0-1", "memory_mib": 256}, {"cpus": "2-3", "memory_mib": 256}],
     "percpu": {"static_bytes": 17892},  # of a kernel of 2006, which every system has room for
 }
+ONE_GROUP = {"distance_fn": False}
+"""What makes all CPUs one group, for a system that serves no more."""
 PLACES = ("group_phys",)  # where one system's memory was, not another's
 TRUTHS = {"true": True, "false": False}
 
@@ -64,6 +66,16 @@ def machine_of(system: ChosenSystem, base: Mapping[str, object], where: str) -> 
     return MachineConfig.from_mapping(
         {**base, "percpu": percpu, "work": {"mode": "auto"}}, where=where
     )
+
+
+def with_one_group(system: ChosenSystem, base: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Return the base machine with all CPUs in one group; None if it says itself how it groups them."""
+    given = base.get("percpu", {})
+    old: Mapping[str, object] = given if isinstance(given, Mapping) else {}
+    key = next(iter(ONE_GROUP))
+    if key in old or key not in system.entry.keys:
+        return None
+    return {**base, "percpu": {**old, **ONE_GROUP}}
 
 
 def _chosen(label: str) -> ChosenSystem:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from kernel_sim.boot import boot
 from kernel_sim.errors import ConfigError
-from snapshots.compare.machines import ChosenSystem, machine_of
+from kernel_sim.machine import Machine
+from snapshots.compare.machines import ChosenSystem, machine_of, with_one_group
 from snapshots.compare.system_run import SystemRun
 from snapshots.compare.workload import Alloc, Free, ModuleLoad, ModuleUnload, Workload
 from snapshots.timeline import Timeline
@@ -59,6 +60,9 @@ class Comparison:
     workload: Workload
     runs: list[SystemRun] = field(default_factory=list)
     not_run: list[NotRun] = field(default_factory=list)
+    notes: list[str] = field(
+        default_factory=list
+    )  # what a system's machine has that the others' have not
 
     @property
     def is_whole(self) -> bool:
@@ -80,15 +84,32 @@ def begin_comparison(
     peak_at = peak_of(workload)
     for system in systems:
         try:
-            machine = boot(machine_of(system, base, where))
+            machine, note = _booted(system, base, where)
         except ConfigError as problem:
             comparison.not_run.append(NotRun(system.label, str(problem)))
             continue
+        if note:
+            comparison.notes.append(note)
         run = SystemRun(system.label, system.entry.title, workload, Timeline(machine), peak_at)
         comparison.runs.append(run)
     if not comparison.runs and comparison.not_run:
         raise ConfigError(f"no system can run: {comparison.not_run[0].reason}")
     return comparison
+
+
+def _booted(system: ChosenSystem, base: Mapping[str, object], where: str) -> tuple[Machine, str]:
+    """Boot a system's machine, with all CPUs in one group if it cannot be otherwise; and say so."""
+    try:
+        return boot(machine_of(system, base, where)), ""
+    except ConfigError as problem:
+        changed = with_one_group(system, base)
+        if changed is None:
+            raise
+        try:
+            machine = boot(machine_of(system, changed, where))
+        except ConfigError:
+            raise problem from None
+        return machine, f"{system.label} has all CPUs in one group, for otherwise: {problem}"
 
 
 def comparing(comparison: Comparison) -> Generator[Told, None, None]:

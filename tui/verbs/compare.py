@@ -96,7 +96,7 @@ def _base_of(machine: Path | None) -> tuple[Mapping[str, object], str]:
     from snapshots.opening import read_machine_toml
 
     if machine is None:
-        return USUAL_MACHINE, "the usual machine"
+        return USUAL_MACHINE, str(USUAL_MACHINE["name"])
     return read_machine_toml(machine), str(machine)
 
 

@@ -37,11 +37,13 @@ def test_a_machine_that_cannot_be_is_no_comparison() -> None:
         begin_comparison(work, chosen_systems("bitmap"), {}, "test")
 
 
-def test_a_system_that_cannot_be_is_listed_with_the_reason() -> None:
-    base = {**USUAL_MACHINE, "percpu": {"backend": "km", "static_bytes": 17892}}
+def test_what_the_machine_says_itself_is_not_changed() -> None:
+    percpu = {"backend": "km", "static_bytes": 17892, "distance_fn": True}
     work = generated_workload("gen:small,ops=5")
     with pytest.raises(ConfigError, match="with 2 groups; expected one group"):
-        begin_comparison(work, chosen_systems("bitmap"), base, "test")
+        begin_comparison(
+            work, chosen_systems("bitmap"), {**USUAL_MACHINE, "percpu": percpu}, "test"
+        )
 
 
 def test_it_is_told_how_far_it_is() -> None:
@@ -54,3 +56,18 @@ def test_it_is_told_how_far_it_is() -> None:
     assert told[-1].nr_done == told[-1].nr_operations == 40
     assert {each.label for each in told} == {"bitmap"}
     assert comparison.is_whole
+
+
+def test_a_system_that_serves_one_group_gets_one_and_it_is_said() -> None:
+    work = generated_workload("gen:small,ops=20")
+    base = {**USUAL_MACHINE, "percpu": {"backend": "km", "static_bytes": 17892}}
+    comparison = begin_comparison(work, chosen_systems("bitmap"), base, "test")
+    (run,) = comparison.runs
+    assert len(run.machine.alloc_info.groups) == 1
+    (note,) = comparison.notes
+    assert note.startswith(
+        "bitmap has all CPUs in one group, for otherwise: test: [percpu] backend"
+    )
+    kept = begin_comparison(work, chosen_systems("bitmap"), USUAL_MACHINE, "test")
+    assert len(kept.runs[0].machine.alloc_info.groups) == 2
+    assert not kept.notes

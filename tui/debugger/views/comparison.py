@@ -83,7 +83,7 @@ def summary_view(comparison: Comparison) -> Table:
     work = comparison.workload
     kinds = ", ".join(f"{nr} {name}" for name, nr in work.counts.items())
     left_out = ", ".join(f"{nr} {what}" for what, nr in work.left_out.items())
-    notes = [f"the work: {work.origin}: {kinds}", *work.notes]
+    notes = [f"the work: {work.origin}: {kinds}", *work.notes, *comparison.notes]
     if left_out:
         notes.append(f"left out, for no operation stands for it: {left_out}")
     told = count(len(work.operations), "operation"), count(len(comparison.runs), "system")
