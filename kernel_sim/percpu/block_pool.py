@@ -15,7 +15,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kernel_sim.errors import InvariantBroken, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT
@@ -23,6 +23,9 @@ from kernel_sim.percpu.block import Block
 from kernel_sim.percpu.block_geometry import BLOCK_BYTES, BlockGeometry
 from kernel_sim.percpu.block_list import BlockList
 from kernel_sim.percpu.buf_ctl import END_OF_LIST, BufCtl, BufCtlList
+
+COUNT_MAX: Final = 1 << 62
+"""No run comes that far; a stranger's file may say so, and the next number would not fit into a dump."""
 
 
 class GivenBack(NamedTuple):
@@ -122,6 +125,10 @@ class BlockPool:
         listed = {buf_ctl.serial: buf_ctl for buf_ctl in self.objects}
         if list(listed) != sorted(listed, reverse=True) or len(listed) != len(self.objects):
             raise InvariantBroken("the list of all objects is not in the order they were made")
+        if not max(self.blocks, default=-1) < self.next_number <= COUNT_MAX:
+            raise InvariantBroken(f"the next block is {self.next_number}, a number that was used")
+        if not max(listed, default=-1) < self.next_serial <= COUNT_MAX:
+            raise InvariantBroken(f"the next object is {self.next_serial}, a number that was used")
         for block in self.blocks.values():
             self._check_block(block, listed)
         if listed:

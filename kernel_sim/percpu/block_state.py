@@ -73,16 +73,19 @@ def load_blocks(
     Raises KernelBug for parts that cannot be of this allocator.
     """
     lists = from_plain(BlockLists, parts.get(LISTS_PART), LISTS_PART)
+    nr_parts = sum(name.startswith(BLOCK_PREFIX) for name in parts)
+    if nr_parts != len(lists.order):
+        raise KernelBug(f"{nr_parts} parts {BLOCK_PREFIX}…; expected {len(lists.order)}, as listed")
     pool = percpu.pool
     blocks: dict[int, Block] = {}
-    for name, part in parts.items():
-        if name.startswith(BLOCK_PREFIX):
-            held = pool.blocks.get(int(name.removeprefix(BLOCK_PREFIX)))
-            if held is None or held.changed or cache.get(name) is not part:
-                held = _block_of(percpu, from_plain(BlockRow, part, name))
-            if name != f"{BLOCK_PREFIX}{held.number}":
-                raise KernelBug(f"{name} is of block {held.number}")
-            blocks[held.number] = held
+    for number in sorted(lists.order):
+        name = f"{BLOCK_PREFIX}{number}"
+        part, held = parts.get(name), pool.blocks.get(number)
+        if held is None or held.changed or cache.get(name) is not part:
+            held = _block_of(percpu, from_plain(BlockRow, part, name))
+        if held.number != number:
+            raise KernelBug(f"{name} is of block {held.number}")
+        blocks[number] = held
     pool.replace(blocks, lists.order, lists.first_not_full)
     pool.next_number, pool.next_serial = lists.next_number, lists.next_serial
     percpu.possible = dict.fromkeys(lists.possible)

@@ -208,6 +208,29 @@ class ModuleRoom:
                 strip, addr + nr_used, rest, PADDING, "entries not used, rest of the object"
             )
 
+    def check_loaded(self) -> None:
+        """Raise InvariantBroken for a state from a stranger with numbers that no room has."""
+        slots, room = self.state.slots, self.room_bytes
+        largest = max(room, abs(slots.sizes[0])) if slots.sizes else -1
+        if largest < 0 or any(abs(size) > largest for size in slots.sizes):
+            raise InvariantBroken(f"module slots: blocks of {slots.sizes} bytes in {room} of room")
+        for section in self.state.sections:
+            if not (0 < section.size_bytes <= room and 0 <= section.offset_bytes < room):
+                raise InvariantBroken(
+                    f"section of {section.name}: {section.size_bytes} bytes at offset"
+                    f" {section.offset_bytes} in {room} of room"
+                )
+        phys = self.state.array_addr - self.machine.arch.direct_map_addr
+        try:
+            held_bytes = self.machine.slab.ksize(phys)
+        except (BadAccess, DoubleFree) as problem:
+            raise InvariantBroken(f"pcpu_size[]: {problem}") from problem
+        if not len(slots.sizes) <= slots.nr_allocated <= held_bytes // INT_BYTES:
+            raise InvariantBroken(
+                f"pcpu_size[]: {slots.nr_allocated} entries in an object of {held_bytes} bytes"
+            )
+        self.check()
+
     def check(self) -> None:
         """Raise InvariantBroken unless blocks fill the room and every section has one in use.
 

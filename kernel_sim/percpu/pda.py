@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kernel_sim.alignment import align_up
-from kernel_sim.errors import ConfigError
+from kernel_sim.errors import BadAccess, ConfigError, DoubleFree, InvariantBroken
 from kernel_sim.mm.gfp import GFP_ATOMIC
 from kernel_sim.percpu.protocol import Load
 from kernel_sim.percpu.registers import write_at_boot
@@ -113,6 +113,18 @@ class PdaTable:
         """Load _cpu_pda[owner], then its data_offset: two references."""
         pda = load(self.pointers_start + owner * POINTER_BYTES, POINTER_BYTES)
         return load(pda + DATA_OFFSET, POINTER_BYTES)
+
+    def check_loaded(self) -> None:
+        """Raise InvariantBroken unless areas that left the image are possible CPUs' and live objects."""
+        for cpu, addr in self.moved.items():
+            if cpu not in self.machine.cpus:
+                raise InvariantBroken(f"a PDA of cpu {cpu}, which is not possible")
+            try:
+                held_bytes = self.machine.slab.ksize(addr - self.machine.arch.direct_map_addr)
+            except (BadAccess, DoubleFree) as problem:
+                raise InvariantBroken(f"PDA of cpu {cpu}: {problem}") from problem
+            if held_bytes < self.stride_bytes:
+                raise InvariantBroken(f"PDA of cpu {cpu}: in an object of {held_bytes} bytes")
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield the areas in the image with the pointers behind them, then those on nodes."""

@@ -251,10 +251,10 @@ class LegacyStaticSystem:
         arch = self.machine.arch
         if slots.line_bytes != self.module_align_max or slots.word_bytes != arch.word_bytes:
             raise InvariantBroken("module slots of another cache line or word")
-        self.check(is_idle=True)
-        for cpu in self.pda.moved if self.pda is not None else ():
-            if cpu not in self.machine.cpus:
-                raise InvariantBroken(f"a PDA of cpu {cpu}, which is not possible")
+        self.room.check_loaded()
+        self.pointers.check()
+        if self.pda is not None:
+            self.pda.check_loaded()
 
     # -- state -------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from kernel_sim.alignment import align_up
 from kernel_sim.component import from_plain, to_plain
-from kernel_sim.errors import BadAccess, ConfigError, InvariantBroken, KernelBug
+from kernel_sim.errors import BadAccess, ConfigError, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.percpu.boot_log import BootLine
 from kernel_sim.percpu.kernel_pointers import KernelPointers
@@ -281,9 +281,8 @@ class RostedtModulesSystem:
         """Check that a loaded state can be this machine's, its addresses those of live objects."""
         self.tables.check_objects()
         self.pointers.check()
-        for cpu in self.pda.moved if self.pda is not None else ():
-            if cpu not in self.machine.cpus:
-                raise InvariantBroken(f"a PDA of cpu {cpu}, which is not possible")
+        if self.pda is not None:
+            self.pda.check_loaded()
 
     # -- state -------------------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ def spoilt(parts: dict[str, Any], name: str, key: str, value: object) -> dict[st
     ("name", "key", "value"),
     [
         (LISTS_PART, "order", (0, 99)),
+        (LISTS_PART, "order", ()),
+        (LISTS_PART, "order", (0,)),
         (LISTS_PART, "first_not_full", 99),
         (LISTS_PART, "order", "nonsense"),
         ("system.block.0", "number", 4),
@@ -92,10 +94,22 @@ def test_what_cannot_be_is_refused_when_loaded(name: str, key: str, value: objec
         load_blocks(BlockKernel().percpu, parts, {})
 
 
+@pytest.mark.parametrize("name", ["system.block.x", "system.block.99", "system.block.-1"])
+def test_a_block_that_no_list_has_is_refused(name: str) -> None:
+    kernel, _ = busy()
+    parts = dump_blocks(kernel.percpu, {})
+    parts[name] = parts["system.block.0"]
+    with pytest.raises(KernelBug, match="as listed"):
+        load_blocks(BlockKernel().percpu, parts, {})
+
+
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [
-        (LISTS_PART, "order", ()),
+        (LISTS_PART, "order", (1, 1, 2)),
+        (LISTS_PART, "next_number", 0),
+        (LISTS_PART, "next_number", 1 << 63),
+        (LISTS_PART, "next_serial", 2),
         (LISTS_PART, "first_not_full", -1),
         (LISTS_PART, "possible", (0, 77)),
         (LISTS_PART, "possible", (0, 1)),

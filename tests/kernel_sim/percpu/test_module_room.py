@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,28 @@ def test_a_contradiction_is_found(legacy: Legacy) -> None:
             room.check()
     room.state = state
     room.check()
+
+
+def test_numbers_that_no_room_has_are_refused_when_loaded(legacy: Legacy) -> None:
+    """A section of 64 KiB and more excuses blocks that do not fit, not numbers beyond the room."""
+    room = legacy.system.room
+    run_undisturbed(room.percpu_modalloc(0, "m", 16, 8))
+    room.check_loaded()
+    state = room.state
+    sizes, large = state.slots.sizes, [ModuleSection("m", 17920, 1 << 60)]
+    for slots, array_addr, sections, expected in (
+        (state.slots, state.array_addr, large, f"{1 << 60} bytes at offset 17920"),
+        (replace(state.slots, sizes=[]), state.array_addr, large, "in 32768 of room"),
+        (replace(state.slots, sizes=[*sizes, 1 << 60]), state.array_addr, large, "of room"),
+        (replace(state.slots, nr_allocated=1 << 60), state.array_addr, [], "entries in an object"),
+        (state.slots, state.array_addr + 4, state.sections, "no object"),
+        (state.slots, 0, state.sections, "pcpu_size"),
+    ):
+        room.state = RoomState(slots, array_addr, sections)
+        with pytest.raises(InvariantBroken, match=expected):
+            room.check_loaded()
+    room.state = state
+    room.check_loaded()
 
 
 # -- what the kernel's own C code did, with memory beneath it ------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel_sim.boot import boot
-from kernel_sim.errors import ConfigError
+from kernel_sim.errors import ConfigError, InvariantBroken
 from kernel_sim.percpu.pda import CPU_NUMBER, DATA_OFFSET, PdaTable
 from kernel_sim.percpu.stretch import TABLE
 from tests.kernel_sim.percpu.legacy_machine import Legacy, legacy_config
@@ -104,6 +104,19 @@ def test_all_of_it_is_drawn(legacy: Legacy) -> None:
         ("struct x8664_pda", 128, 3, 1),
     ]  # fmt: skip
     assert all(s.kind == TABLE for s in pda.stretches())
+
+
+def test_areas_that_cannot_be_are_refused_when_loaded(legacy: Legacy) -> None:
+    pda = table_of(legacy)
+    pda.check_loaded()
+    addr = pda.moved[1]
+    for cpu, at in ((77, addr), (1, addr + 1), (1, 0), (1, -1)):
+        pda.moved[cpu] = at
+        with pytest.raises(InvariantBroken, match=f"PDA of cpu {cpu}"):
+            pda.check_loaded()
+        pda.moved.pop(77, None)
+        pda.moved[1] = addr
+    pda.check_loaded()
 
 
 def test_more_cpus_than_the_image_holds_are_refused() -> None:
