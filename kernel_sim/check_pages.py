@@ -19,6 +19,7 @@ from kernel_sim.mm.vmalloc import VmallocSpace
 from kernel_sim.mm.vmalloc_pages import area_pfns
 
 Mapped = dict[int, int]
+FIRST_CHUNK_CALLERS = ("pcpu_page_first_chunk", "pcpu_lpage_first_chunk")
 
 
 def check_pages(machine: Machine) -> None:
@@ -92,12 +93,15 @@ def _check_leaves(machine: Machine, mapped: Mapped) -> None:
     spans = [(space.start, space.end) for space in machine.area_spaces()]
     for leaf in leaves(machine.space):
         if any(start <= leaf.virt <= end for start, end in spans):
-            if leaf.virt in mapped:
-                nr_found += 1
-            if not _is_first_chunk(machine, leaf) and mapped.get(leaf.virt) != leaf.pfn:
-                raise InvariantBroken(
-                    f"{leaf.virt:#x} maps page {leaf.pfn:#x}, expected {mapped.get(leaf.virt)}"
-                )
+            of_boot = _is_first_chunk(machine, leaf)
+            for page in range(1 << leaf.shift - PAGE_SHIFT):
+                virt, pfn = leaf.virt + (page << PAGE_SHIFT), leaf.pfn + page
+                if virt in mapped:
+                    nr_found += 1
+                if not of_boot and mapped.get(virt) != pfn:
+                    raise InvariantBroken(
+                        f"{virt:#x} maps page {pfn:#x}, expected {mapped.get(virt)}"
+                    )
         elif not machine.fixmap.start <= leaf.virt <= machine.fixmap.end:
             _check_linear(machine, leaf)
     if nr_found != len(mapped):
@@ -105,9 +109,9 @@ def _check_leaves(machine: Machine, mapped: Mapped) -> None:
 
 
 def _is_first_chunk(machine: Machine, leaf: Leaf) -> bool:
-    """Whether this is a page of a first chunk that boot built page by page."""
+    """Whether this is a page of a first chunk that boot built in vmalloc space."""
     area = machine.vmalloc.find_area(leaf.virt)
-    return area is not None and area.caller == "pcpu_page_first_chunk"
+    return area is not None and area.caller in FIRST_CHUNK_CALLERS
 
 
 def _check_linear(machine: Machine, leaf: Leaf) -> None:

@@ -51,7 +51,7 @@ def dump_parts(machine: Machine) -> Parts:
     version = pages_version(machine.pages)
     parts["pages"] = _kept(cache, "pages", version, machine.pages.dump)
     parts["tables"] = _kept(
-        cache, "tables", machine.space.nr_table_pages, lambda: tuple(machine.space.table_pfns)
+        cache, "tables", machine.space.tables_version, lambda: tuple(machine.space.table_pfns)
     )
     dump_optional(machine, parts)
     frames = machine.memory.frames
@@ -137,7 +137,7 @@ def load_parts(machine: Machine, parts: Parts) -> None:
     machine.part_cache = dict(parts)
     machine.part_cache["version.log"] = len(machine.kernel_log)
     machine.part_cache["version.pages"] = pages_version(machine.pages)
-    machine.part_cache["version.tables"] = machine.space.nr_table_pages
+    machine.part_cache["version.tables"] = machine.space.tables_version
     note_versions(machine)
     machine.events = []
 

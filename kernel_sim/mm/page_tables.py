@@ -53,6 +53,8 @@ class PageTables:
     table_pfns: dict[int, None] = field(default_factory=dict)
     arch: str = "x86-64"
     mode: PagingMode = field(init=False)
+    tables_version: int = field(default=0, init=False, compare=False)
+    """Grows with every change of table_pfns; no part of the state."""
 
     def __post_init__(self) -> None:
         self.mode = paging_mode(self.arch, self.levels)
@@ -204,6 +206,13 @@ class PageTables:
         if table_pfn in self.table_pfns:
             raise InvariantBroken(f"page {table_pfn:#x} was given out as a table twice")
         self.table_pfns[table_pfn] = None
+        self.tables_version += 1
+
+    def drop_table(self, table_pfn: int) -> None:
+        """Note that a page holds no table any more; its bytes are gone."""
+        del self.table_pfns[table_pfn]
+        self.tables_version += 1
+        self.phys.clear_page(table_pfn)
 
     def link_table(self, table_pfn: int, entry_phys: int, table_flags: int) -> None:
         """Make the entry at entry_phys point to a table."""

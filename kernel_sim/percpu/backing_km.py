@@ -106,7 +106,8 @@ class KmBacking:
 
     def clear_area(self, cpu: int, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
         """Write zeros to the area in the unit of every possible CPU."""
+        area = chunk.base_addr + offset_bytes
         if self.access is not None:
-            clear_by_access(self.access, self.places, cpu, chunk, offset_bytes, size_bytes)
+            clear_by_access(self.access, self.places, cpu, area, size_bytes)
         elif chunk.written:
-            clear_in_units(self.places, self.space, self.memory, chunk, offset_bytes, size_bytes)
+            clear_in_units(self.places, self.space, self.memory, area, size_bytes)

@@ -199,10 +199,11 @@ class VmBacking:
 
     def clear_area(self, cpu: int, chunk: Chunk, offset_bytes: int, size_bytes: int) -> None:
         """Write zeros to the area in the unit of every possible CPU, where bytes were ever written."""
+        area = chunk.base_addr + offset_bytes
         if self.access is not None:
-            clear_by_access(self.access, self.places, cpu, chunk, offset_bytes, size_bytes)
+            clear_by_access(self.access, self.places, cpu, area, size_bytes)
         elif chunk.written:
-            clear_in_units(self.places, self.space, self.memory, chunk, offset_bytes, size_bytes)
+            clear_in_units(self.places, self.space, self.memory, area, size_bytes)
 
     def unit_page_addr(self, chunk: Chunk, cpu: int, page: int) -> int:
         """Return the virtual address of a page of a CPU's unit. Source: pcpu_chunk_addr()."""
@@ -233,30 +234,30 @@ class VmBacking:
 
 
 def clear_by_access(
-    access: MemoryAccess,
-    places: UnitPlaces,
-    cpu: int,
-    chunk: Chunk,
-    offset_bytes: int,
-    size_bytes: int,
+    access: MemoryAccess, places: UnitPlaces, cpu: int, area_addr: int, size_bytes: int
 ) -> None:
-    """Write zeros to an area in every unit as a CPU does, through its TLB. Raises PageFault."""
+    """Write zeros to an area in every unit as a CPU does, through its TLB. Raises PageFault.
+
+    area_addr: where it is in a unit at offset 0.
+    """
     zeros = bytes(size_bytes)
     for owner in places.cpus:
-        access.write(cpu, chunk.base_addr + places.unit_offsets[owner] + offset_bytes, zeros)
+        access.write(cpu, area_addr + places.unit_offsets[owner], zeros)
 
 
 def clear_in_units(
     places: UnitPlaces,
     space: KernelAddressSpace,
     memory: PhysicalMemory,
-    chunk: Chunk,
-    offset_bytes: int,
+    area_addr: int,
     size_bytes: int,
 ) -> None:
-    """Write zeros to an area in every unit; a page that nobody ever wrote to is zero already."""
+    """Write zeros to an area in every unit; a page that nobody ever wrote to is zero already.
+
+    area_addr: where it is in a unit at offset 0.
+    """
     for cpu in places.cpus:
-        virt = chunk.base_addr + places.unit_offsets[cpu] + offset_bytes
+        virt = area_addr + places.unit_offsets[cpu]
         end = virt + size_bytes
         while virt < end:
             nr_bytes = min(end - virt, PAGE_SIZE_BYTES - virt % PAGE_SIZE_BYTES)

@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UnitMemory:
-    """The layout of the first chunk and where its groups lie; no group_phys: page by page."""
+    """The layout of the first chunk and where its groups lie; no group_phys: page by page.
+
+    too_wide_bytes: how far an embedded one would have reached, if it was given up for that.
+    """
 
     info: AllocInfo
     group_phys: tuple[int, ...]
+    too_wide_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,18 @@ def place_units(early: EarlyMemory) -> UnitMemory:
     No addresses mean: page by page, because the config says so or because the groups lie too far apart.
     Raises ConfigError where no node has room for a group.
     """
-    config, pages = early.config, early.pages
-    info = config.alloc_info()
+    config = early.config
     if config.percpu.first_chunk == "page":
-        return UnitMemory(info, ())
+        return UnitMemory(config.alloc_info(), ())
+    return place_embedded(early, config.alloc_info(), config.alloc_info("page"))
+
+
+def place_embedded(early: EarlyMemory, info: AllocInfo, by_pages: AllocInfo) -> UnitMemory:
+    """Take memory for every group of a layout; by_pages is the layout if they lie too far apart.
+
+    Raises ConfigError where no node has room for a group.
+    """
+    config, pages = early.config, early.pages
     addrs = config.percpu.group_phys or tuple(
         _reserve_group(early, info, group) for group in range(len(info.groups))
     )
@@ -75,7 +87,7 @@ def place_units(early: EarlyMemory) -> UnitMemory:
             kept = 0 if cpu is None or too_wide else info.size_sum_bytes
             if kept < info.unit_size_bytes:
                 pages.release(start + kept, start + info.unit_size_bytes)
-    return UnitMemory(config.alloc_info("page"), ()) if too_wide else UnitMemory(info, addrs)
+    return UnitMemory(by_pages, (), distance) if too_wide else UnitMemory(info, addrs)
 
 
 def _reserve_group(early: EarlyMemory, info: AllocInfo, group: int) -> int:
@@ -95,11 +107,18 @@ def map_units(machine: Machine, placed: UnitMemory) -> Units:
 
     Raises ConfigError without memory. Context: boot, tables still come from early memory.
     """
-    info, topology = placed.info, machine.topology
+    info = placed.info
     if placed.group_phys:
         group_addrs = tuple(machine.arch.direct_map_addr + phys for phys in placed.group_phys)
     else:
-        group_addrs = (_map_by_pages(machine, info),)
+        nr_pages = align_up(info.size_sum_bytes, PAGE_SIZE_BYTES) >> PAGE_SHIFT
+        group_addrs = (map_by_pages(machine, info, nr_pages),)
+    return units_at(machine, placed, group_addrs)
+
+
+def units_at(machine: Machine, placed: UnitMemory, group_addrs: tuple[int, ...]) -> Units:
+    """Return the units of a first chunk whose groups lie at these addresses."""
+    info, topology = placed.info, machine.topology
     base_addr = min(group_addrs)
     offsets = tuple(addr - base_addr for addr in group_addrs)
     places = UnitPlaces(
@@ -114,12 +133,14 @@ def map_units(machine: Machine, placed: UnitMemory) -> Units:
     return Units(info, placed.group_phys, group_addrs, places, starts)
 
 
-def _map_by_pages(machine: Machine, info: AllocInfo) -> int:
-    """Build the first chunk page by page in vmalloc space, each page from its CPU's node."""
+def map_by_pages(machine: Machine, info: AllocInfo, nr_pages: int) -> int:
+    """Build the first chunk page by page in vmalloc space, each page from its CPU's node.
+
+    nr_pages: of each unit, from its start. Returns the address of unit 0.
+    """
     base = machine.vmalloc.register_early(
         info.nr_units * info.unit_size_bytes, PAGE_SIZE_BYTES, "pcpu_page_first_chunk"
     )
-    nr_pages = align_up(info.size_sum_bytes, PAGE_SIZE_BYTES) >> PAGE_SHIFT
     for cpu, unit in info.unit_map.items():
         node = machine.topology.node_of_cpu[cpu]
         start = base + unit * info.unit_size_bytes

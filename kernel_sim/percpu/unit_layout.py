@@ -193,13 +193,36 @@ def build_alloc_info(
     fixed_bytes = static_size_bytes + reserved_size_bytes
     sum_bytes = align_up(fixed_bytes + max(dyn_size_bytes, dyn_early_size_bytes), PAGE_SIZE_BYTES)
     min_unit_bytes = max(sum_bytes, MIN_UNIT_SIZE_BYTES)
+    return lay_out_units(
+        static_size_bytes=static_size_bytes,
+        reserved_size_bytes=reserved_size_bytes,
+        dyn_size_bytes=sum_bytes - fixed_bytes,
+        min_unit_bytes=min_unit_bytes,
+        atom_size_bytes=atom_size_bytes,
+        grouped=group_cpus(sorted(cpus), distance, node_of),
+    )
+
+
+def lay_out_units(
+    *,
+    static_size_bytes: int,
+    reserved_size_bytes: int,
+    dyn_size_bytes: int,
+    min_unit_bytes: int,
+    atom_size_bytes: int,
+    grouped: Sequence[Sequence[int]],
+) -> AllocInfo:
+    """Return the layout for CPUs in groups, whose units have at least min_unit_bytes.
+
+    dyn_size_bytes is the effective size already. Source: the second half of pcpu_build_alloc_info(),
+    the same from Linux 2.6.32 to 6.1.
+    """
     alloc_bytes = align_up(min_unit_bytes, atom_size_bytes)
-    grouped = _group_cpus(sorted(cpus), distance, node_of)
     upa = _best_upa([len(group) for group in grouped], alloc_bytes, min_unit_bytes)
     return AllocInfo(
         static_size_bytes=static_size_bytes,
         reserved_size_bytes=reserved_size_bytes,
-        dyn_size_bytes=sum_bytes - fixed_bytes,
+        dyn_size_bytes=dyn_size_bytes,
         unit_size_bytes=alloc_bytes // upa,
         atom_size_bytes=atom_size_bytes,
         alloc_size_bytes=alloc_bytes,
@@ -208,7 +231,7 @@ def build_alloc_info(
     )
 
 
-def _group_cpus(
+def group_cpus(
     cpus: Sequence[int], distance: DistanceFn | None, node_of: NodeFn | None
 ) -> list[list[int]]:
     """Return the groups in order of their lowest CPU, each ascending."""
