@@ -86,6 +86,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "pcpu_alloc": (int, int, bool, int, str),
     "free_percpu": (int,),
     "pcpu_balance_workfn": (),
+    "pcpu_reclaim": (),
     "this_cpu_read": (int, int),
     "this_cpu_write": (int, int, int),
     "this_cpu_add": (int, int, int),

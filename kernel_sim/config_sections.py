@@ -174,7 +174,7 @@ class PercpuConfig:
             ),
             dynamic_bytes=table.integer(
                 "dynamic_bytes",
-                (28 << 10 if wide else 20 << 10) if embed else 0,
+                (entry.dynamic_bytes or (28 << 10 if wide else 20 << 10)) if embed else 0,
                 lowest=0,
                 highest=size,
             ),

@@ -41,7 +41,10 @@ from kernel_sim.schedule import Scheduler
 from kernel_sim.topology import Topology
 
 KERN_ALERT = 1
-WORK_OF_FUNCTION = {"pcpu_balance_workfn": "pcpu_balance_work"}  # where their names differ
+WORK_OF_FUNCTION = {  # where their names differ
+    "pcpu_balance_workfn": "pcpu_balance_work",
+    "pcpu_reclaim": "pcpu_reclaim_work",
+}
 
 
 @dataclass(frozen=True, slots=True)

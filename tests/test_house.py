@@ -65,6 +65,8 @@ KERNEL_FUNCTIONS = (
     # R. Thirumalai's mm/percpu.c of 2005, with what it calls of mm/vmalloc.c, 2.6.13
     "add_percpu_block", "valloc_percpu", "vfree_percpu", "free_percpu_obj",
     "__get_vm_area", "remove_vm_area", "map_vm_area", "unmap_vm_area",
+    # mm/percpu.c, Linux 2.6.30 to 2.6.34
+    "pcpu_extend_area_map", "pcpu_reclaim", "pcpu_kill_chunk", "pcpu_map",
     # mm/slab.c, kernel/module.c, Linux 2.6.17
     "__alloc_percpu", "split_block",
 )  # fmt: skip

@@ -13,27 +13,30 @@ from collections.abc import Mapping
 from kernel_sim.alignment import align_up, is_power_of_two
 from kernel_sim.config_table import ConfigTable
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
+from kernel_sim.percpu.area_layout import build_area_alloc_info
 from kernel_sim.percpu.boot_log import first_chunk_lines
 from kernel_sim.percpu.slots import ChunkSlots
 from kernel_sim.percpu.unit_layout import AllocInfo, Region, build_alloc_info
 from kernel_sim.topology import NR_CPUS_MAX, NR_NODES_MAX
 
 SIZE_BYTES_MAX = 1 << 30
+ERA_6_1 = "6.1"
+ERA_2_6_34 = "2.6.34"
 INPUT_KEYS = ("cpu_node", "distance_fn", "static_size", "reserved_size", "dyn_size", "atom_size")
 
 
 def alloc_info_result(
-    case: Mapping[str, object], *, where: str = "alloc_info"
+    case: Mapping[str, object], *, where: str = "alloc_info", era: str = ERA_6_1
 ) -> dict[str, object]:
     """Return the layout of a case, shaped like the recorded result.
 
-    cpu_node[i] is CPU i's node, None for a number that is no CPU. Raises: ConfigError on a bad
-    case.
+    era: by whose rules. cpu_node[i] is CPU i's node, None for a number that is no CPU. Raises:
+    ConfigError on a bad case.
     """
     table = ConfigTable(where, "input", case, INPUT_KEYS)
     nodes = _cpu_nodes(table)
     has_distance = table.boolean("distance_fn")
-    info = _build(table, nodes, by_node=has_distance)
+    info = _build(table, nodes, by_node=has_distance, era=era)
     return {
         "unit_size": info.unit_size_bytes,
         "alloc_size": info.alloc_size_bytes,
@@ -97,14 +100,17 @@ def back_to_back_offsets(info: AllocInfo) -> tuple[int, ...]:
     return tuple(offsets)
 
 
-def _build(table: ConfigTable, nodes: Mapping[int, int], *, by_node: bool) -> AllocInfo:
+def _build(
+    table: ConfigTable, nodes: Mapping[int, int], *, by_node: bool, era: str = ERA_6_1
+) -> AllocInfo:
     atom = table.integer("atom_size", lowest=PAGE_SIZE_BYTES, highest=SIZE_BYTES_MAX)
     if not is_power_of_two(atom):
         raise table.error("atom_size", f"{atom}; expected a power of two")
-    return build_alloc_info(
+    build, lowest_dyn = (build_area_alloc_info, -1) if era == ERA_2_6_34 else (build_alloc_info, 0)
+    return build(
         static_size_bytes=table.integer("static_size", lowest=1, highest=SIZE_BYTES_MAX),
         reserved_size_bytes=table.integer("reserved_size", lowest=0, highest=SIZE_BYTES_MAX),
-        dyn_size_bytes=table.integer("dyn_size", lowest=0, highest=SIZE_BYTES_MAX),
+        dyn_size_bytes=table.integer("dyn_size", lowest=lowest_dyn, highest=SIZE_BYTES_MAX),
         atom_size_bytes=atom,
         cpus=tuple(nodes),
         node_of=nodes.__getitem__ if by_node else None,

@@ -11,7 +11,9 @@ from typing import Final
 from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.percpu.systems.bitmap import ENTRY as BITMAP
 from kernel_sim.percpu.systems.block_2005 import ENTRY as BLOCK_2005
+from kernel_sim.percpu.systems.chunk_2009 import ENTRY as CHUNK_2009
 from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
+from kernel_sim.percpu.systems.percpu_km_2010 import ENTRY as PERCPU_KM_2010
 from kernel_sim.percpu.systems.rostedt_2006_modules import ENTRY as ROSTEDT_2006_MODULES
 from kernel_sim.percpu.systems.rostedt_2006_vm import ENTRY as ROSTEDT_2006_VM
 
@@ -20,6 +22,8 @@ ENTRIES: Final[tuple[SystemEntry, ...]] = (
     BLOCK_2005,
     ROSTEDT_2006_MODULES,
     ROSTEDT_2006_VM,
+    CHUNK_2009,
+    PERCPU_KM_2010,
     BITMAP,
 )
 """In the order of their years."""

@@ -35,6 +35,7 @@ class SystemEntry:
     nr_cpus: (architecture, NR_CPUS) of the default builds of its day. pages: how its day's kernels handed
     out pages and slab objects, one of [memory] pages. vmalloc_follows_memory: i386's vmalloc space begins
     right above the memory there is, as it did; else where it begins with all that it can have.
+    dynamic_bytes: the dynamic part that setup asked for in an embedded first chunk; 0 takes the release's.
     """
 
     name: str
@@ -51,6 +52,7 @@ class SystemEntry:
     nr_cpus: tuple[tuple[str, int], ...] = ()
     pages: str = "modern"
     vmalloc_follows_memory: bool = False
+    dynamic_bytes: int = 0
 
     def default_nr_cpus(self, arch: str, otherwise: int) -> int:
         """Return the NR_CPUS of the day's default build for an architecture."""

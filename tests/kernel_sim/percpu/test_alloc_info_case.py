@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from kernel_sim.errors import ConfigError
-from kernel_sim.percpu.alloc_info_case import alloc_info_result, first_chunk_result
+from kernel_sim.percpu.alloc_info_case import (
+    ERA_2_6_34,
+    alloc_info_result,
+    first_chunk_result,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "percpu-bitmap"
 
@@ -83,3 +87,11 @@ def test_a_bad_header_is_refused(change: dict[str, object], message: str) -> Non
     with pytest.raises(ConfigError) as caught:
         first_chunk_result(config | change)
     assert message in str(caught.value)
+
+
+def test_an_era_has_its_own_rules_for_the_dynamic_part() -> None:
+    """2.6.34 knows "auto" and keeps units at 64 KiB; 6.1 refuses a negative size."""
+    case = CASE | {"dyn_size": -1}
+    assert alloc_info_result(case, era=ERA_2_6_34)["unit_size"] == 65536
+    with pytest.raises(ConfigError, match="dyn_size"):
+        alloc_info_result(case)

@@ -1,0 +1,104 @@
+"""Every contradiction that the checks are there for is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from kernel_sim.errors import InvariantBroken
+from kernel_sim.percpu.area_check import check_areas
+from tests.kernel_sim.percpu.area_kernel import AreaKernel
+
+
+@pytest.fixture
+def kernel() -> AreaKernel:
+    kernel = AreaKernel()
+    kernel.alloc(65536, 1)
+    kernel.alloc(5000, 1)
+    kernel.check()
+    return kernel
+
+
+def renumber(kernel: AreaKernel) -> None:
+    kernel.chunks[1].number = 5
+
+
+def shorten(kernel: AreaKernel) -> None:
+    area_map = kernel.chunks[1].area_map
+    area_map.sizes[0] = -100
+
+
+def free_static(kernel: AreaKernel) -> None:
+    area_map = kernel.chunks[0].area_map
+    area_map.sizes[0] = -area_map.sizes[0]
+    area_map.free_starts.insert(0, 0)
+    area_map.free_bytes += area_map.sizes[0]
+    area_map.contig_hint = 65536
+
+
+def lose_pages(kernel: AreaKernel) -> None:
+    kernel.chunks[1].populated = 0
+
+
+def forget_base(kernel: AreaKernel) -> None:
+    kernel.percpu.chunk_bases.clear()
+
+
+def move_to_another_list(kernel: AreaKernel) -> None:
+    kernel.percpu.slots.lists[0].remove(kernel.chunks[1])
+    kernel.percpu.slots.lists[3].append(kernel.chunks[1])
+
+
+@pytest.mark.parametrize(
+    ("breaks", "match"),
+    [
+        (renumber, "chunk 1 says that it is chunk 5"),
+        (shorten, "counted|ends at offset 100"),
+        (free_static, "meet at offset|static variables are free"),
+        (lose_pages, "the area at 0 lacks pages"),
+        (forget_base, "found by address"),
+        (move_to_another_list, "chunk 1 is on list 3"),
+    ],
+)
+def test_what_is_broken_is_found(
+    kernel: AreaKernel, breaks: Callable[[AreaKernel], None], match: str
+) -> None:
+    breaks(kernel)
+    with pytest.raises(InvariantBroken, match=match):
+        check_areas(kernel.percpu, is_idle=True)
+
+
+def move_areas(kernel: AreaKernel) -> None:
+    chunk = kernel.chunks[1]
+    chunk.data = (chunk.data[0] + 4096,)
+
+
+def free_areas(kernel: AreaKernel) -> None:
+    kernel.machine.vmalloc.free_vm_areas(kernel.chunks[1].data)
+
+
+def lose_areas(kernel: AreaKernel) -> None:
+    free_areas(kernel)
+    kernel.machine.vmalloc.purge()
+
+
+def claim_large(kernel: AreaKernel) -> None:
+    kernel.chunks[1].large_pfns = (512, 1024, 1536, 2048)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "match"),
+    [
+        (move_areas, "not where its units are"),
+        (free_areas, "was freed"),
+        (lose_areas, "no area of 262144 bytes"),
+        (claim_large, "cpu 0 has no large page 0x200"),
+    ],
+)
+def test_address_space_and_large_pages_are_held_against_chunks(
+    kernel: AreaKernel, breaks: Callable[[AreaKernel], None], match: str
+) -> None:
+    breaks(kernel)
+    with pytest.raises(InvariantBroken, match=match):
+        kernel.system.check(is_idle=True)
