@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -26,7 +26,7 @@ from kernel_sim.events import (
     PercpuPopulate,
 )
 from kernel_sim.machine import Machine
-from kernel_sim.percpu.alloc_info_case import alloc_info_result
+from kernel_sim.percpu.alloc_info_case import ERA_6_1, alloc_info_result
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.percpu.statistics import fragmentation
@@ -52,18 +52,24 @@ def is_golden_header(row: object) -> bool:
 
 def replay_golden(path: str, lines: Iterable[str]) -> ReplayReport:
     """Replay one golden file. Raises TraceError if it is none or is damaged."""
-    numbered = ((number, _row_of(path, number, line)) for number, line in enumerate(lines, 1))
+    numbered = numbered_rows(path, lines)
     _, header = next(numbered, (0, {}))
     if not is_golden_header(header):
         raise TraceError(f"{path}: line 1: no header of a golden file")
     try:
         if header.get("kind") == "alloc_info":
-            return _replay_cases(path, numbered)
+            return replay_cases(path, numbered)
         return _GoldenRun(path, header).run(numbered)
     except ConfigError as problem:
         raise TraceError(f"{path}: {problem}") from problem
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as problem:
         raise TraceError(f"{path}: not as golden files are: {problem!r}") from problem
+
+
+def numbered_rows(path: str, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
+    """Yield every line's number and object. Raises TraceError for a line that is none."""
+    for number, line in enumerate(lines, 1):
+        yield number, _row_of(path, number, line)
 
 
 def _row_of(path: str, number: int, line: str) -> Row:
@@ -76,11 +82,12 @@ def _row_of(path: str, number: int, line: str) -> Row:
     return row
 
 
-def _replay_cases(path: str, rows: Iterable[tuple[int, Row]]) -> ReplayReport:
+def replay_cases(path: str, rows: Iterable[tuple[int, Row]], era: str = ERA_6_1) -> ReplayReport:
+    """Compare layouts, one case a line, with what the kernel of an era made of them."""
     report = ReplayReport(path, "alloc_info")
     for number, row in rows:
         where = f"{path}: line {number}"
-        given = alloc_info_result(cast("Mapping[str, object]", row["input"]), where=where)
+        given = alloc_info_result(cast("Mapping[str, object]", row["input"]), where=where, era=era)
         wanted = cast("Row", row["result"])
         report.nr_operations += 1
         report.nr_compared += 1
@@ -346,7 +353,7 @@ def _mapping_of(header: Row) -> Row:
         percpu["dynamic_bytes"] = config["dyn_size"]
         percpu["atom_bytes"] = config["atom_size"]
         percpu["distance_fn"] = cpu_node is not None
-        percpu["group_phys"] = _group_phys(config)
+        percpu["group_phys"] = group_phys(config)
     return {
         "name": header["scenario"],
         "cpus": {"possible": f"0-{nr_cpus - 1}" if nr_cpus > 1 else "0"},
@@ -363,7 +370,7 @@ def _mapping_of(header: Row) -> Row:
     }
 
 
-def _group_phys(config: dict[str, object]) -> list[str]:
+def group_phys(config: dict[str, object]) -> list[str]:
     """The groups were placed back to back by a bump allocator that aligns to the atom."""
     atom, unit = cast("int", config["atom_size"]), cast("int", config["unit_size"])
     at = GROUPS_PHYS

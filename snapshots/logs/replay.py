@@ -22,6 +22,7 @@ from kernel_sim.errors import ConfigError
 from snapshots.errors import InputError, TraceError
 from snapshots.export.ftrace_import import import_exported, is_exported_first_line
 from snapshots.logs.allocator_state import AllocatorState
+from snapshots.logs.areamap_replay import is_areamap_header, replay_areamap
 from snapshots.logs.completeness import Completeness, judge, lost_by_tracer
 from snapshots.logs.early_allocs import EarlyAlloc, early_allocs_for, parse_early_allocs
 from snapshots.logs.ftrace import parse_trace
@@ -48,6 +49,7 @@ GOLDEN_KINDS: tuple[
     tuple[Callable[[object], bool], Callable[[str, Iterable[str]], ReplayReport]], ...
 ] = (
     (is_modalloc_header, replay_modalloc),
+    (is_areamap_header, replay_areamap),
     (is_golden_header, replay_golden),
 )
 """Whose header it is, and who replays the file; the first that knows it does."""

@@ -1,0 +1,346 @@
+"""Replay of golden files of the allocator with area maps: what Linux 2.6.34 did, op by op.
+
+Line 1 is a header with the machine's configuration; then ops, each directly followed by the events it
+caused, and now and then a `stats` line with every map. The whole machine runs with chunk-2009, so pages,
+tables and address space come and go too. The first difference ends the file; it is told with the number
+of the operation and the maps around the place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from kernel_sim.boot import boot
+from kernel_sim.config import MachineConfig
+from kernel_sim.errors import ConfigError
+from kernel_sim.events import (
+    PercpuAllocPercpu,
+    PercpuAllocPercpuFail,
+    PercpuCreateChunk,
+    PercpuDepopulate,
+    PercpuDestroyChunk,
+    PercpuPopulate,
+)
+from kernel_sim.machine import Machine
+from kernel_sim.percpu.alloc_info_case import ERA_2_6_34
+from kernel_sim.percpu.area_chunk import FIRST, RESERVED, AreaChunk
+from kernel_sim.percpu.area_percpu import AreaPercpu
+from kernel_sim.percpu.area_system import AreaSystem
+from kernel_sim.percpu.systems.chunk_2009 import NAME
+from snapshots.errors import TraceError
+from snapshots.logs.golden_replay import GFP, NODE_MIB, Row, group_phys, numbered_rows, replay_cases
+from snapshots.logs.ordering import Divergence
+from snapshots.logs.report import ReplayReport
+from snapshots.timeline import NO_LIMIT, Timeline
+
+SOURCE = "Linux 2.6.3"  # of the files that hold layouts only
+ADDRESS = re.compile(r"@[0-9a-f]{8,16}\b")
+SHOWN_NEAR = 3  # entries told on either side of a divergence
+Problem = tuple[str, object, object, int]
+"""What differs, expected, got, and the offset around which maps are told."""
+
+
+def is_areamap_header(row: object) -> bool:
+    """Say whether a parsed first line is that of a golden file of this allocator."""
+    if not isinstance(row, dict) or row.get("format") != "percpu-golden":
+        return False
+    config = row.get("config")
+    if row.get("kind") == "alloc_info":
+        return str(row.get("source")).startswith(SOURCE)
+    return isinstance(config, dict) and "reserved_chunk_limit" in config
+
+
+def replay_areamap(path: str, lines: Iterable[str]) -> ReplayReport:
+    """Replay one golden file. Raises TraceError if it is none or is damaged."""
+    rows = numbered_rows(path, lines)
+    _, header = next(rows, (0, {}))
+    if not is_areamap_header(header):
+        raise TraceError(f"{path}: line 1: no header of an areamap golden file")
+    try:
+        if header.get("kind") == "alloc_info":
+            return replay_cases(path, rows, ERA_2_6_34)
+        return _AreaRun(path, cast("Row", header["config"])).run(str(header["scenario"]), rows)
+    except ConfigError as problem:
+        raise TraceError(f"{path}: {problem}") from problem
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as problem:
+        raise TraceError(f"{path}: not as golden files are: {problem!r}") from problem
+
+
+@dataclass(slots=True)
+class _AreaRun:
+    path: str
+    config: Row
+    timeline: Timeline = field(init=False)
+    machine: Machine = field(init=False)
+    percpu: AreaPercpu = field(init=False)
+    report: ReplayReport = field(init=False)
+    pointers: dict[int, int] = field(default_factory=dict)  # op id -> ptr
+    expected_events: list[Row] = field(default_factory=list)
+    got_events: list[Row] = field(default_factory=list)
+    op_at: int = 0
+    op_offset: int = 0
+    nr_requests: int = 0
+    bases: dict[int, int] = field(default_factory=dict)  # base address -> chunk, dead ones too
+
+    def run(self, scenario: str, rows: Iterable[tuple[int, Row]]) -> ReplayReport:
+        mapping = machine_mapping(scenario, self.config)
+        self.timeline = Timeline(boot(MachineConfig.from_mapping(mapping, where=self.path)))
+        self.machine = self.timeline.machine
+        self.percpu = cast("AreaSystem", self.machine.system).percpu
+        self.report = ReplayReport(self.path, "areamap", timeline=self.timeline)
+        wrong = self._header_problem()
+        if wrong is not None:
+            return self._diverge(1, wrong)
+        for number, row in rows:
+            if "event" in row:
+                self.expected_events.append(row)
+                continue
+            if self.expected_events != self.got_events:
+                break
+            self.op_at = number
+            wrong = self._op(row)
+            if wrong is not None:
+                return self._diverge(number, wrong)
+        if self.expected_events != self.got_events:
+            wrong = ("events", self.expected_events, self.got_events, self.op_offset)
+            return self._diverge(self.op_at, wrong)
+        return self.report
+
+    def _diverge(self, number: int, wrong: Problem) -> ReplayReport:
+        what, expected, got, offset = wrong
+        around = "; ".join(describe_map(chunk, offset) for chunk in self.percpu.chunks.values())
+        kind = f"op {self.report.nr_operations}: {what}" if self.op_at else what
+        self.report.divergences.append(
+            Divergence(number, number, kind, json.dumps(expected), json.dumps(got), around)
+        )
+        return self.report
+
+    def _header_problem(self) -> Problem | None:
+        info, percpu = self.machine.alloc_info, self.percpu
+        lines = [f"<{level}>{text}" for level, text in self.machine.kernel_log]
+        said = [line for line in lines if ">PERCPU: " in line or ">pcpu-alloc: " in line]
+        got: Row = {
+            "boot_log": [ADDRESS.sub("@ADDR", line) for line in said],
+            "unit_size": percpu.unit_size_bytes,
+            "alloc_size": info.alloc_size_bytes,
+            "dyn_size_effective": info.dyn_size_bytes,
+            "units_per_alloc": info.upa,
+            "groups": [list(group.cpu_map) for group in info.groups],
+            "unit_offsets": list(self.machine.places.unit_offsets),
+            "nr_slots": len(percpu.slots.lists),
+            "has_reserved_chunk": percpu.reserved_chunk is not None,
+            "reserved_chunk_limit": percpu.reserved_limit_bytes,
+        }
+        for name, value in got.items():
+            if self.config[name] != value:
+                return f"header {name}", self.config[name], value, 0
+        return None
+
+    # -- ops ---------------------------------------------------------------------------------------
+
+    def _op(self, row: Row) -> Problem | None:
+        op = row["op"]
+        self.expected_events, self.got_events = [], []
+        if op == "stats":
+            return self._compare_stats(row)
+        self.report.nr_operations += 1
+        if op == "alloc":
+            return self._alloc(row)
+        if op == "free":
+            return self._free(row)
+        if op == "balance":
+            return self._balance(row)
+        if op == "fail_pages":
+            self._do("fail_pages", row["after"])
+            return None
+        raise TraceError(f"{self.path}: line {self.op_at}: unknown op {op!r}")
+
+    def _do(self, do: str, *args: object) -> tuple[object, list[object]]:
+        timeline = self.timeline
+        seen: list[object] = []
+        timeline.watch = lambda events: seen.extend(at.event for at in events)
+        number = timeline.give(do, 0, cast("tuple[int, ...]", args), line=self.op_at)
+        timeline.advance(NO_LIMIT)
+        call = timeline.calls.pop(number, None)
+        self.got_events = [row for event in seen if (row := self._event_row(event))]
+        return call.result if call else None, seen
+
+    def _event_row(self, event: object) -> Row | None:
+        match event:
+            case PercpuCreateChunk(base_addr):
+                return {"event": "create_chunk", "chunk": self._number_at(base_addr)}
+            case PercpuDestroyChunk(base_addr):
+                return {"event": "destroy_chunk", "chunk": self._number_at(base_addr)}
+            case PercpuPopulate(base_addr, start, end):
+                name = "populate"
+            case PercpuDepopulate(base_addr, start, end):
+                name = "depopulate"
+            case _:
+                return None
+        number = self._number_at(base_addr)
+        return {"event": name, "chunk": number, "page_start": start, "page_end": end}
+
+    def _number_at(self, base_addr: int) -> int:
+        chunk = self.percpu.chunk_by_base.get(base_addr)
+        if chunk is not None:
+            self.bases[base_addr] = chunk.number
+        return self.bases[base_addr]
+
+    def _alloc(self, row: Row) -> Problem | None:
+        before = len(self.machine.kernel_log)
+        args = (row["size"], row["align"], row["reserved"], GFP[cast("str", row["gfp"])], "")
+        ptr, seen = self._do("pcpu_alloc", *args)
+        got: Row = {}
+        if any(isinstance(event, PercpuAllocPercpuFail) for event in seen):
+            got["error"] = "ENOMEM"
+        elif not ptr:
+            got["error"] = "EINVAL"
+        else:
+            self.pointers[cast("int", row["id"])] = cast("int", ptr)
+            placed = next(event for event in seen if isinstance(event, PercpuAllocPercpu))
+            chunk = self.percpu.chunk_of(placed.base_addr + placed.off)
+            got["chunk"] = _name_of(chunk.number) if chunk is not None else None
+            got["off"] = self.op_offset = placed.off
+        log = self.machine.kernel_log[before:]
+        if log:
+            got["log"] = [text if text.startswith("WARN:") else f"<{n}>{text}" for n, text in log]
+        got |= self._sched()
+        self.report.nr_compared += 1
+        asked = ("op", "id", "size", "align", "gfp", "reserved")
+        expected = {name: value for name, value in row.items() if name not in asked}
+        if got == expected:
+            return None
+        return "alloc", expected, got, cast("int", expected.get("off", self.op_offset))
+
+    def _sched(self) -> Row:
+        asked = self.machine.work.nr_requests > self.nr_requests
+        self.nr_requests = self.machine.work.nr_requests
+        return {"sched": True} if asked else {}
+
+    def _free(self, row: Row) -> Problem | None:
+        ptr = self.pointers.pop(cast("int", row["id"]))
+        chunk = self.percpu.chunk_of(self.percpu.addr_of(ptr))
+        self.op_offset = self.percpu.addr_of(ptr) - chunk.base_addr if chunk is not None else 0
+        self._do("free_percpu", ptr)
+        got = self._sched()
+        expected = {name: value for name, value in row.items() if name not in ("op", "id")}
+        return None if got == expected else ("free", expected, got, self.op_offset)
+
+    def _balance(self, row: Row) -> Problem | None:
+        requested = self.machine.work.nr_requests
+        self.nr_requests = 0
+        if requested != row["requested"]:
+            return "balance requested", row["requested"], requested, self.op_offset
+        self._do("kworker")
+        self.nr_requests = self.machine.work.nr_requests
+        return None
+
+    # -- stats -------------------------------------------------------------------------------------
+
+    def _compare_stats(self, row: Row) -> Problem | None:
+        slots = [
+            [slot, [chunk.number for chunk in chunks]]
+            for slot, chunks in enumerate(self.percpu.slots.lists)
+            if chunks
+        ]
+        if row["slots"] != slots:
+            return "stats slots", row["slots"], slots, self.op_offset
+        expected_chunks = cast("list[Row]", row["chunks"])
+        names = [_name_of(number) for number in self.percpu.chunks]
+        expected_names = [expected["chunk"] for expected in expected_chunks]
+        if expected_names != names:
+            return "stats chunks", expected_names, names, self.op_offset
+        for expected, chunk in zip(expected_chunks, self.percpu.chunks.values(), strict=True):
+            got = chunk_stats(chunk)
+            for name, value in expected.items():
+                if got[name] != value:
+                    at = _first_difference(value, got[name]) if name == "map" else self.op_offset
+                    return f"stats chunk {expected['chunk']} {name}", value, got[name], at
+        return None
+
+
+def chunk_stats(chunk: AreaChunk) -> Row:
+    """Return one chunk's figures in the form of a stats line."""
+    area_map = chunk.area_map
+    return {
+        "chunk": _name_of(chunk.number),
+        "free_size": area_map.free_bytes,
+        "contig_hint": area_map.contig_hint,
+        "slot": chunk.slot,
+        "immutable": chunk.immutable,
+        "map_used": area_map.used_entries,
+        "map_alloc": area_map.capacity,
+        "map": area_map.entries(),
+        "populated": [list(run) for run in chunk.populated_runs(0, chunk.nr_pages)],
+    }
+
+
+def describe_map(chunk: AreaChunk, offset_bytes: int) -> str:
+    """Return a chunk's figures and the entries of its map near an offset, in words."""
+    area_map = chunk.area_map
+    starts = area_map.starts
+    at = max((index for index, start in enumerate(starts) if start <= offset_bytes), default=0)
+    first, end = max(at - SHOWN_NEAR, 0), at + SHOWN_NEAR + 1
+    near = [f"{start}: {area_map.sizes[start]}" for start in starts[first:end]]
+    shown = ["…"] * bool(first) + near + ["…"] * (end < len(starts))
+    return (
+        f"chunk {_name_of(chunk.number)}: free {area_map.free_bytes}, hint {area_map.contig_hint},"
+        f" slot {chunk.slot}, {area_map.used_entries} of {area_map.capacity} entries"
+        f" [{', '.join(shown)}]"
+    )
+
+
+def _name_of(number: int) -> int | str:
+    return "reserved" if number == RESERVED else max(number, FIRST)
+
+
+def _first_difference(expected: object, got: object) -> int:
+    """Return the offset of the first entry that is not as expected."""
+    at = 0
+    for wanted, have in zip(cast("list[int]", expected), cast("list[int]", got), strict=False):
+        if wanted != have:
+            break
+        at += abs(wanted)
+    return at
+
+
+def machine_mapping(scenario: str, config: Row) -> Row:
+    """Return the header's machine as a machine TOML would hold it."""
+    nr_cpus = cast("int", config["nr_cpus"])
+    cpu_node = cast("list[int] | None", config["cpu_node"])
+    nodes = cpu_node or [0] * nr_cpus
+    dyn_size = cast("int", config["dyn_size"])
+    options: Row = {"min_unit_bytes": config["min_unit_size"]}
+    percpu: Row = {
+        "system": NAME,
+        "first_chunk": config["first_chunk"],
+        "static_bytes": config["static_size"],
+        "reserved_bytes": config["reserved_size"],
+        "options": options,
+    }
+    if config["first_chunk"] == "embed":
+        percpu["dynamic_bytes"] = max(dyn_size, 0)
+        percpu["atom_bytes"] = config["atom_size"]
+        percpu["distance_fn"] = cpu_node is not None
+        percpu["group_phys"] = group_phys(config)
+        options["dynamic_auto"] = dyn_size < 0
+    return {
+        "name": scenario,
+        "kernel": {"nr_cpus": max(nr_cpus, 64)},
+        "cpus": {"possible": f"0-{nr_cpus - 1}" if nr_cpus > 1 else "0"},
+        "node": [
+            {
+                "cpus": ",".join(str(cpu) for cpu, at in enumerate(nodes) if at == node),
+                "memory_mib": NODE_MIB,
+            }
+            for node in range(max(nodes) + 1)
+        ],
+        "percpu": percpu,
+        "memory": {"pages": "plain"},  # one request is one page of one CPU: tables ask for none
+        "tlb": {"profile": "none"},  # the C code that was recorded ran on no page tables
+        "work": {"mode": "scripted"},
+    }
