@@ -22,21 +22,22 @@ class AreaNames:
     """The names of areas that were born after one step and live at another."""
 
     def __init__(self) -> None:
-        self.by_addr: dict[int, AreaName] = {}  # address in unit 0
+        self.by_addr: dict[int, AreaName] = {}  # address in unit 0; without such units the ptr
         self._nr_asked: dict[tuple[str, int], int] = {}
 
     def read(self, timeline: Timeline, since: int, until: int) -> Iterator[int]:
         """Go through the events after step since, up to and with step until; yields now and then."""
+        by_ptr = timeline.machine.bitmap is None
         for number in range(timeline.events_before(since), timeline.events_before(until)):
             if number % EVENTS_A_SLICE == 0:
                 yield number
             event = timeline.event_at(number).event
             if isinstance(event, PercpuAllocPercpu):
-                self._take(event)
+                self._take(event, event.ptr if by_ptr else event.base_addr + event.off)
             elif isinstance(event, PercpuFreePercpu):
-                self.by_addr.pop(event.base_addr + event.off, None)
+                self.by_addr.pop(event.ptr if by_ptr else event.base_addr + event.off, None)
 
-    def _take(self, event: PercpuAllocPercpu) -> None:
+    def _take(self, event: PercpuAllocPercpu, place: int) -> None:
         asked = (event.call_site, event.size)
         ordinal = self._nr_asked[asked] = self._nr_asked.get(asked, 0) + 1
-        self.by_addr[event.base_addr + event.off] = AreaName(*asked, ordinal)
+        self.by_addr[place] = AreaName(*asked, ordinal)

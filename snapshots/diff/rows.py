@@ -32,12 +32,13 @@ from snapshots.diff.state_delta import (
 BORN, DIED, MOVED, CHANGED = "born", "died", "moved", "changed"
 POPULATED, DEPOPULATED = "populated", "depopulated"
 
-AREAS, CHUNKS, POPULATION, PTES = "areas", "chunks", "chunk pages", "page tables"
+AREAS, CHUNKS, SYSTEM = "areas", "chunks", "per-CPU system"
+POPULATION, PTES = "chunk pages", "page tables"
 MEMORY, ZONES, PAGE_LISTS, SLAB = "memory", "zones", "page lists", "slab"
 VMALLOC, MODULES, CPUS, CALLS = "vmalloc", "modules", "CPUs", "calls"
 HINTS, COUNTERS, TLBS, LOG, OTHER = "hints", "counters", "TLBs", "kernel log", "other"
 GROUPS = (
-    AREAS, CHUNKS, POPULATION, PTES, MEMORY, ZONES, PAGE_LISTS, SLAB, VMALLOC, MODULES, CPUS, CALLS,
+    AREAS, CHUNKS, SYSTEM, POPULATION, PTES, MEMORY, ZONES, PAGE_LISTS, SLAB, VMALLOC, MODULES, CPUS, CALLS,
     HINTS, COUNTERS, TLBS, LOG, OTHER,
 )  # fmt: skip
 """In the order in which rows are shown: what people look for first."""
@@ -71,7 +72,8 @@ class DiffSide:
     """One of two states, and what is fixed about the machine it is of.
 
     boot_parts: what stands for an optional part that is absent. area_names: by address in unit 0, of
-    areas born after the two runs parted; empty if the two sides are of one run.
+    areas born after the two runs parted; empty if the two sides are of one run. live_areas, first_copies: of
+    a system without the bitmap allocator's chunks, by ptr: size, and where the first CPU's copy is.
     """
 
     parts: Parts
@@ -79,6 +81,8 @@ class DiffSide:
     root_pfn: int
     mode: PagingMode
     area_names: Mapping[int, AreaName] = field(default_factory=dict)
+    live_areas: Mapping[int, int] = field(default_factory=dict)
+    first_copies: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -87,7 +91,11 @@ class DiffSide:
         """Return the side for a machine's state; what is kept does not change when the machine goes on."""
         space = machine.space
         boot_parts = dict(machine.boot_parts)
-        return cls(parts, boot_parts, space.root_pfn, space.mode, area_names or {})
+        system = machine.system
+        areas = dict(system.live_areas()) if machine.bitmap is None else {}
+        cpu = machine.topology.possible[0]
+        copies = {ptr: system.copy_addr(ptr, cpu) or 0 for ptr in areas}
+        return cls(parts, boot_parts, space.root_pfn, space.mode, area_names or {}, areas, copies)
 
     def part(self, name: str) -> object:
         """Return a part; for an absent optional one what boot made it, for any other None."""

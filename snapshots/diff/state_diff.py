@@ -38,6 +38,7 @@ from snapshots.diff.rows import (
     POPULATION,
     PTES,
     SLAB,
+    SYSTEM,
     TLBS,
     VMALLOC,
     ZONES,
@@ -49,10 +50,12 @@ from snapshots.diff.rows import (
     shown,
 )
 from snapshots.diff.state_delta import is_equal
+from snapshots.diff.system import system_rows
 from snapshots.diff.tables import frame_rows, table_rows
 
 READERS: dict[str, Reader] = {
     "chunk": chunk_rows,
+    "system": system_rows,
     "tables": table_rows,
     "frame": frame_rows,
     "pages": each_part(page_rows),
@@ -73,12 +76,13 @@ READERS: dict[str, Reader] = {
 """By what stands before the point in a part's name; rows of one group come in this order."""
 
 NOUNS = {
-    AREAS: "area", CHUNKS: "chunk", POPULATION: "page", PTES: "PTE", MEMORY: "run of bytes",
+    AREAS: "area", CHUNKS: "chunk", SYSTEM: "part of the system", POPULATION: "page",
+    PTES: "PTE", MEMORY: "run of bytes",
     ZONES: "block of pages", VMALLOC: "vmalloc area", SLAB: "slab", MODULES: "module",
     CALLS: "call", HINTS: "hint block", COUNTERS: "counter", TLBS: "translation", LOG: "line",
 }  # fmt: skip
 """What one row of a group tells of."""
-SINGLY_CHANGED = (PTES, MEMORY, HINTS, COUNTERS, TLBS, LOG)
+SINGLY_CHANGED = (SYSTEM, PTES, MEMORY, HINTS, COUNTERS, TLBS, LOG)
 """Groups in which a changed row is a changed noun; in others it is one of its many figures."""
 WORDS = {(ZONES, BORN): "taken", (ZONES, DIED): "given back", (LOG, BORN): "printed"}
 

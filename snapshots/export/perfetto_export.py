@@ -181,12 +181,7 @@ class _Counters:
         if not force and machine.step - self.told_step < COUNTERS_EVERY_STEPS:
             return
         self.told_step = machine.step
-        chunks = machine.percpu.chunks.values()
-        figures = {
-            "per-CPU free bytes": sum(chunk.free_bytes for chunk in chunks),
-            "per-CPU chunks": len(chunks),
-            "free pages": machine.pages.nr_free_pages,
-        }
+        figures = _percpu_figures(machine) | {"free pages": machine.pages.nr_free_pages}
         for name, value in figures.items():
             if self.told.get(name) != value:
                 self.told[name] = value
@@ -194,3 +189,20 @@ class _Counters:
                     "ph": "C", "name": name, "ts": machine.step, "pid": PID,
                     "args": {"value": value},
                 }  # fmt: skip
+
+
+def _percpu_figures(machine: Machine) -> dict[str, int]:
+    """Return what is told of the per-CPU system: of chunks, or what every system can say."""
+    percpu = machine.bitmap
+    if percpu is not None:
+        chunks = percpu.chunks.values()
+        return {
+            "per-CPU free bytes": sum(chunk.free_bytes for chunk in chunks),
+            "per-CPU chunks": len(chunks),
+        }
+    areas = list(machine.system.live_areas())
+    return {
+        "per-CPU areas": len(areas),
+        "per-CPU bytes of a copy": sum(size for _, size in areas),
+        "per-CPU pages": machine.system.nr_pages(),
+    }

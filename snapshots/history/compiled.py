@@ -33,16 +33,11 @@ from snapshots.history.expression import (
     text_of,
 )
 from snapshots.history.expression_words import ExpressionError
-from snapshots.history.fields import (
+from snapshots.history.field_rows import (
     ADDRESS,
     EITHER,
-    EXISTS,
     FLAG,
-    INDEXED,
-    NR_EVENTS_NAMED,
     NUMBER,
-    PERCPU_VALUE,
-    PLAIN,
     ROW,
     TEXT,
     WIDE_BYTES,
@@ -50,12 +45,14 @@ from snapshots.history.fields import (
     Parameter,
     Row,
 )
+from snapshots.history.fields import EXISTS, INDEXED, NR_EVENTS_NAMED, PERCPU_VALUE, PLAIN
 from snapshots.history.sight import ALL_CPUS, Sight, Value
 
 SHIFT_MAX: Final = 256
 ONLY_MEMORY: Final = ("mem", "phys", "pte", "percpu")
 """Components that are read from pages alone, if they stand with brackets; page tables are pages too."""
 NAMES_SHOWN: Final = 12
+OF_ANY_SYSTEM: Final = "expected system, account, fact[FIGURE] or area[PTR]"
 Get: TypeAlias = Callable[[Sight], Value]
 ARITHMETIC: Final[dict[str, Callable[[int, int], int]]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "&": operator.and_, "|": operator.or_,
@@ -255,6 +252,9 @@ class _Binder:
         component = table.get(name)
         if component is None:
             raise ExpressionError(last, self.no_component(name, bool(indexes)))
+        if component.of_bitmap and self.machine.bitmap is None:
+            here = f"and this machine has {self.machine.system.name}; {OF_ANY_SYSTEM}"
+            raise ExpressionError(column, f"{component.usage} is of the bitmap allocator, {here}")
         row = component.rows.get(row_name) if row_name else component.value
         if row is None:
             fields = ", ".join(component.rows) or "none"
@@ -282,7 +282,8 @@ class _Binder:
             for parameter, index in zip(parameters, indexes, strict=False)
         ]
         self.note_counted(component, row_name, terms)
-        self.only_memory = self.only_memory and component.name in ONLY_MEMORY and bool(indexes)
+        if component.name not in ONLY_MEMORY or not indexes or self.asks_system(component):
+            self.only_memory = False
         kind = _kind_of(component, row, terms)
         if component.is_fixed and all(term.is_constant for term in terms):
             values = [term.get(Sight(self.machine)) for term in terms]
@@ -291,11 +292,19 @@ class _Binder:
         get = _getter(component, row, tuple(term.get for term in terms), row_name == EXISTS)
         return _Term(kind, get, row.unit)
 
+    def asks_system(self, component: Component) -> bool:
+        """Say whether where a copy is may change without a page being written: a ptr is no sum there."""
+        return component is PERCPU_VALUE and self.machine.bitmap is None
+
     def not_there(self, component: Component) -> str:
         """Return the text of an error about a part that no moment of this machine has."""
         machine = self.machine
         there: Iterable[str] = map(str, machine.tlbs if component.name == "tlb" else machine.cpus)
-        if component.name.endswith("zone"):
+        if component.name == "fact":
+            there = (name for name, _ in machine.system.facts())
+        elif component.name == "node_bytes":
+            there = map(str, machine.topology.nodes)
+        elif component.name.endswith("zone"):
             there = (
                 f"{number} node[{zone.node}].zone[{zone.name}]"
                 for number, zone in enumerate(machine.pages.zones)

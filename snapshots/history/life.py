@@ -15,6 +15,7 @@ from kernel_sim.events import EventAt, PercpuAllocPercpu, PercpuFreePercpu
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.percpu.state import Dump, load_chunk
 from snapshots.history.change_index import Search
+from snapshots.history.first_areas import areas_at_beginning
 from snapshots.timeline import Timeline
 
 THERE, BORN, FREED, REUSED = "there", "born", "freed", "reused"
@@ -61,7 +62,10 @@ def _turn(at: EventAt, number: int, *, is_first: bool) -> LifeRow:
 
 def _size_at_beginning(timeline: Timeline, ptr: int) -> int:
     """Return the size of the area that was at a place when the run began, 0 if none was."""
-    addr = timeline.machine.percpu.addr_of(ptr)
+    percpu = timeline.machine.bitmap
+    if percpu is None:
+        return areas_at_beginning(timeline).get(ptr, 0)
+    addr = percpu.addr_of(ptr)
     for name, part in timeline.keyframe_parts(0).items():
         if not name.startswith("chunk."):
             continue

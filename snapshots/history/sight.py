@@ -54,9 +54,12 @@ class Leaf(NamedTuple):
 
 def area_at(sight: Sight, ptr: int) -> AreaAt:
     """Return the allocation that starts at a __percpu pointer."""
-    percpu = sight.machine.percpu
-    addr = percpu.addr_of(ptr)
+    percpu = sight.machine.bitmap
     generation = sight.happened.get(ptr, 0)
+    if percpu is None:
+        live = sight.machine.system.live_areas()
+        return AreaAt(next((size for at, size in live if at == ptr), 0), None, generation)
+    addr = percpu.addr_of(ptr)
     chunk = percpu.chunk_of(addr)
     if chunk is None:
         return AreaAt(0, None, generation)
@@ -121,9 +124,8 @@ def percpu_value(
 
 
 def _copy(sight: Sight, ptr: int, cpu: int, nr_bytes: int) -> int | str | None:
-    machine = sight.machine
-    virt = ptr + machine.per_cpu_offset(cpu) & machine.arch.address_mask
-    return bytes_at(sight, virt, nr_bytes)
+    virt = sight.machine.system.copy_addr(ptr, cpu)
+    return None if virt is None else bytes_at(sight, virt, nr_bytes)
 
 
 def zone_numbered(sight: Sight, which: int | str) -> Zone | None:

@@ -138,7 +138,7 @@ def test_every_part_has_a_reader_and_every_reader_a_part() -> None:
         there |= dict.fromkeys(
             name.partition(".")[0] for name in dump_parts(lived_in(kind).machine)
         )
-    there |= dict.fromkeys(["module_space", "fixmap"])
+    there |= dict.fromkeys(["module_space", "fixmap", "system"])
     assert sorted(there) == sorted(READERS)
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from snapshots.history.compiled import compile_condition, compile_text, is_true
 from snapshots.history.expression import LEVELS
 from snapshots.history.expression_words import ExpressionError
-from snapshots.history.fields import FLAG, NUMBER, ROW, TEXT, field_words
+from snapshots.history.field_rows import FLAG, NUMBER, ROW, TEXT
+from snapshots.history.fields import field_words
 from snapshots.history.sight import Sight
 from snapshots.timeline import Timeline
 

@@ -3,24 +3,14 @@ from __future__ import annotations
 import pytest
 
 from snapshots.history.compiled import compile_text
-from snapshots.history.fields import (
-    CATALOGUE,
-    EITHER,
-    FLAG,
-    INDEXED,
-    NUMBER,
-    PLAIN,
-    ROW,
-    TEXT,
-    Component,
-    field_words,
-)
+from snapshots.history.field_rows import EITHER, FLAG, NUMBER, ROW, TEXT, Component
+from snapshots.history.fields import CATALOGUE, INDEXED, PLAIN, field_words
 from snapshots.history.sight import Sight
 from snapshots.timeline import Timeline
 
 SAMPLES = {
-    "N": "0", "PAGE": "0", "ZONE": "0", "NODE": "0", "CPU": "1", "NAME": '"hits"', "PTR": "4096",
-    "ADDR": "0xffff888000100000", "BYTES": "4", "EVENT": '"percpu_free_percpu"',
+    "N": "0", "PAGE": "0", "ZONE": "0", "NODE": "0", "CPU": "1", "NAME": '"hits"', "FIGURE": "chunks",
+    "PTR": "4096", "ADDR": "0xffff888000100000", "BYTES": "4", "EVENT": '"percpu_free_percpu"',
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from snapshots.history.change_index import Change
 from snapshots.history.compiled import Compiled
-from snapshots.history.fields import ADDRESS, CATALOGUE, Component
+from snapshots.history.field_rows import ADDRESS, Component
+from snapshots.history.fields import CATALOGUE
 from snapshots.history.life import LifeRow
 from snapshots.history.sight import Value
 from tui.debugger.session import Session

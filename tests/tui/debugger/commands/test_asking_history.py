@@ -151,7 +151,7 @@ def test_fields_are_listed_and_offered(busy: Session, tell) -> None:
     )
     assert "chunk[N].free_bytes" in complete(busy, "last chu")
     assert "vmalloc.nr_areas" in complete(busy, "print vm")
-    assert complete(busy, "fields node") == ["node.zone"]
+    assert complete(busy, "fields node") == ["node.zone", "node_bytes"]
     with pytest.raises(CommandError, match="there is no 'nix'"):
         tell("fields nix")
 
