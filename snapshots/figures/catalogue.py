@@ -9,7 +9,10 @@ from typing import Final, TypeAlias
 
 from kernel_sim.errors import ConfigError
 from snapshots.figures import block_figures as block
+from snapshots.figures import chunk_figures as chunks
 from snapshots.figures import claim_figures as claims
+from snapshots.figures import contradiction_figures as contradictions
+from snapshots.figures import km_figures as km
 from snapshots.figures import legacy_figures as legacy
 from snapshots.figures import property_figures as properties
 from snapshots.figures import reference_figures as references
@@ -39,6 +42,13 @@ FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "15": block.many_cpus,
         "16": block.utilisation,
         "17": references.one_less,
+        "18": chunks.place,
+        "19": chunks.size,
+        "20": chunks.units,
+        "21": chunks.bases,
+        "22": chunks.flags,
+        "23": km.waste,
+        "24": km.two_groups,
         "25": rostedt.slack,
         "26": rostedt.window,
         "R1": references.static_area,
@@ -47,15 +57,22 @@ FIGURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "R4": references.offset_pointer,
         "R5": references.all_in_vm,
         "R6": references.hybrid,
+        "R7": references.chunk,
+        "R8": references.km_chunk,
         "R9": references.bitmap,
         "P1": properties.unwinding,
         "P2": properties.hot_added,
+        "P3": properties.in_unison,
+        "P4": km.upfront,
         "C1": claims.less_than_pointer_array,
         "C2": claims.less_than_static,
         "C3": claims.node_local,
         "C4": claims.array_is_remote,
         "C5": claims.possible_only,
         "C6": claims.no_pointer_array,
+        "X1": contradictions.not_zeroed,
+        "X2": contradictions.overrun,
+        "X3": contradictions.neighbours,
     }
 )
 
@@ -72,4 +89,11 @@ def numbers_of(words: Iterable[str]) -> tuple[str, ...]:
 def figures_of(inputs: FigureInputs, numbers: Iterable[str]) -> list[Figure]:
     """Measure figures by number. Raises ConfigError where no machine can be with these inputs."""
     bench = Bench(inputs)
-    return [replace(FIGURES[number](bench), number=number) for number in numbers]
+    return [_measured(bench, number) for number in numbers]
+
+
+def _measured(bench: Bench, number: str) -> Figure:
+    try:
+        return replace(FIGURES[number](bench), number=number)
+    except ConfigError as problem:
+        raise ConfigError(f"figure {number}: {problem}") from problem

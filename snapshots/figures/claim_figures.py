@@ -123,7 +123,7 @@ def array_is_remote(bench: Bench) -> Figure:
 def possible_only(bench: Bench) -> Figure:
     """C5: pages of a block behind the address space of CPUs that cannot be there."""
     inputs = bench.inputs
-    nr_possible = min(inputs.small_box_cpus, inputs.nr_cpus)
+    nr_possible = inputs.small_box_cpus
     nr_others = inputs.nr_cpus - nr_possible
     run = bench.fresh(block_machine(inputs))
     ptr = alloc(run, OBJECT_BYTES)

@@ -49,18 +49,19 @@ class FigureInputs:
     small_box_cpus: int = _input(2, "CPUs of the mail's own machine", 2, 64)
     large_box_cpus: int = _input(64, "processors of the mail's example of waste", 1, 64)
     many_nr_cpus: int = _input(512, "NR_CPUS of a 512-way machine", 2, 4096)
-    unit_bytes: int = _input(128 * KIB, "UNIT_SIZE", 64 * KIB, 1024 * KIB)
+    unit_bytes: int = _input(128 * KIB, "UNIT_SIZE", 64 * KIB, 512 * KIB)
     area_bytes: int = _input(512, "size of the area in the mail's example", 4, 4096)
     area_linear_bytes: int = _input(
-        134 * KIB, "where that area is, counted linearly", 0, 8192 * KIB
+        134 * KIB, "where that area is, counted linearly", 64 * KIB, 1024 * KIB
     )
-    nr_units: int = _input(4, "units of each chunk that the mail draws", 1, 32)
+    nr_units: int = _input(4, "units of each chunk that the mail draws", 2, 32)
     km_layouts: tuple[Layout, ...] = _input(
         ((2, 32), (3, 32), (4, 36), (4, 64), (5, 64), (6, 128), (1, 36)),
         "units of a chunk in kernel memory, and KiB of each",
         1,
         1024,
     )
+    module_variables: int = _input(16, "per-CPU variables of a module", 1, 64)
     refill_seed: int = _input(1, "seed of the workload that refills blocks", 0, 1 << 30)
     refill_blocks: int = _input(8, "blocks that it may have", 1, 32)
     refill_rounds: int = _input(8, "how often it frees and refills", 1, 32)
@@ -99,11 +100,15 @@ def read_inputs(settings: Iterable[str]) -> FigureInputs:
             raise ConfigError(f"--set {setting}: no input {name!r}; expected NAME=VALUE of {known}")
         values[name] = _value(name, text, limits[name])
     inputs = replace(AS_MAILED, **values)  # type: ignore[arg-type]
-    if inputs.refill_smallest_bytes > inputs.refill_largest_bytes:
-        raise ConfigError(
-            f"--set refill_smallest_bytes={inputs.refill_smallest_bytes}: expected at most"
-            f" refill_largest_bytes, {inputs.refill_largest_bytes}"
-        )
+    for lesser, greater in (
+        ("refill_smallest_bytes", "refill_largest_bytes"),
+        ("small_box_cpus", "nr_cpus"),
+        ("small_box_cpus", "many_nr_cpus"),
+    ):
+        limit = getattr(inputs, greater)
+        if getattr(inputs, lesser) > limit:
+            value = getattr(inputs, lesser)
+            raise ConfigError(f"--set {lesser}={value}: expected at most {greater}, {limit}")
     return inputs
 
 

@@ -10,10 +10,11 @@ from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.block_geometry import BlockGeometry
 from kernel_sim.topology import format_cpu_list
 from snapshots.figures.bench import Description
-from snapshots.figures.inputs import AS_MAILED, FigureInputs
+from snapshots.figures.inputs import AS_MAILED, KIB, FigureInputs
 
 MEMORY_MIB = 32
 NODE_MIB = 16
+KM_REQUEST_BYTES = 16 << 10  # the largest request of a machine with small units
 
 
 def legacy_machine(
@@ -71,7 +72,7 @@ def block_machine(
     machine: dict[str, object] = {
         "name": name or f"block-{nr_cpus}way",
         "kernel": {"arch": arch, "nr_cpus": nr_cpus},
-        "cpus": {"possible": cpu_list(min(inputs.small_box_cpus, nr_cpus))},
+        "cpus": {"possible": cpu_list(inputs.small_box_cpus)},
         "node": [{"memory_mib": MEMORY_MIB}],
         "memory": {"pages": "2.6.20"},
         "percpu": {
@@ -97,10 +98,15 @@ def on_two_nodes(machine: Description, nr_cpus: int, name: str) -> Description:
     return {**machine, "name": name, "node": nodes}
 
 
-def offsets_machine(inputs: FigureInputs, nr_cpus: int) -> Description:
-    """Return an i386 machine with an offset pointer for every variable, all CPUs possible."""
+def offsets_machine(
+    inputs: FigureInputs, nr_cpus: int, *, overruns: bool = False, name: str = ""
+) -> Description:
+    """Return an i386 machine with an offset pointer for every variable, all CPUs possible.
+
+    overruns: with the posted loop, which takes bytes for a number of pointers.
+    """
     return {
-        "name": f"offsets-{nr_cpus}cpu",
+        "name": name or f"offsets-{nr_cpus}cpu",
         "kernel": {"arch": "i386", "nr_cpus": max(nr_cpus, inputs.nr_cpus)},
         "cpus": {"possible": cpu_list(nr_cpus)},
         "node": [{"memory_mib": MEMORY_MIB}],
@@ -111,6 +117,7 @@ def offsets_machine(inputs: FigureInputs, nr_cpus: int) -> Description:
             "options": {
                 "offset_section_bytes": inputs.offset_section_bytes,
                 "cache_line_bytes": inputs.usual_line_bytes,
+                **({"posted_overrun": True} if overruns else {}),
             },
         },
     }
@@ -166,3 +173,64 @@ def rfc_machine(inputs: FigureInputs) -> Description:
         "options": {"variant": "rfc"},
     }
     return {**machine, "percpu": percpu}
+
+
+def chunk_machine(
+    inputs: FigureInputs, *, stage: str = "mail", name: str = "chunk-draft"
+) -> Description:
+    """Return an i386 machine with the draft of February 2009 or a later stage; every page is told."""
+    unit = {"unit_bytes": inputs.unit_bytes} if stage == "mail" else {}
+    return {
+        "name": name,
+        "kernel": {"arch": "i386", "nr_cpus": inputs.nr_units},
+        "cpus": {"possible": cpu_list(inputs.nr_units)},
+        "node": [{"memory_mib": 2 * MEMORY_MIB}],
+        "trace": {"kmem": True},
+        "percpu": {
+            "system": "chunk-2009",
+            "static_bytes": inputs.static_bytes,
+            "options": {"stage": stage, **unit},
+        },
+    }
+
+
+def km_machine(units: int, unit_kib: int, *, clears: bool = True, name: str = "") -> Description:
+    """Return an i386 machine whose chunks are that many units of that many KiB in kernel memory.
+
+    clears: areas are zero when they are given out, as they were not in the mail's version.
+    """
+    static_bytes = PAGE_SIZE_BYTES
+    unit_bytes = unit_kib * KIB
+    return {
+        "name": name or f"km-{units}x{unit_kib}",
+        "kernel": {"arch": "i386", "nr_cpus": units},
+        "cpus": {"possible": cpu_list(units)},
+        "node": [{"memory_mib": 2 * MEMORY_MIB}],
+        "percpu": {
+            "system": "percpu-km-2010",
+            "static_bytes": static_bytes,
+            "reserved_bytes": 0,
+            "dynamic_bytes": max(unit_bytes - static_bytes, 0),
+            "options": {
+                "min_unit_bytes": min(unit_bytes, KM_REQUEST_BYTES),
+                **({} if clears else {"km_zero": False}),
+            },
+        },
+    }
+
+
+def congruent_machine(inputs: FigureInputs, *, system: str, name: str) -> Description:
+    """Return a machine whose CPUs are in two groups, one on each of two nodes."""
+    nr_cpus = inputs.nr_units
+    machine: Description = {
+        "name": name,
+        "kernel": {"arch": "i386", "nr_cpus": nr_cpus},
+        "cpus": {"possible": cpu_list(nr_cpus)},
+        "percpu": {
+            "system": system,
+            "static_bytes": inputs.static_bytes,
+            "first_chunk": "embed",
+            "distance_fn": True,
+        },
+    }
+    return on_two_nodes(machine, nr_cpus, name)

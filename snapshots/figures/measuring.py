@@ -56,9 +56,16 @@ def free(run: Timeline, ptr: int, cpu: int = 0) -> None:
     do(run, cpu, "free_percpu", ptr)
 
 
-def load_module(run: Timeline, size_bytes: int, align_bytes: int = 4, name: str = MODULE) -> bool:
-    """Load a module with a per-CPU section of one variable; whether it was taken in."""
-    image = section_object(run.machine.arch.name, size_bytes, align_bytes, 1)
+def load_module(
+    run: Timeline,
+    size_bytes: int,
+    align_bytes: int = 4,
+    *,
+    name: str = MODULE,
+    nr_variables: int = 1,
+) -> bool:
+    """Load a module with a per-CPU section of so many variables; whether it was taken in."""
+    image = section_object(run.machine.arch.name, size_bytes, align_bytes, nr_variables)
     return do(run, 0, "load_module", image, name, "") == 0
 
 
@@ -90,3 +97,9 @@ def largest(fits: Callable[[int], bool], highest: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def free_pages(run: Timeline) -> int:
+    """Return the free pages of the machine, those on CPUs' lists included."""
+    pages = run.machine.pages
+    return pages.nr_free_pages + pages.nr_list_pages

@@ -13,12 +13,14 @@ from __future__ import annotations
 from typing import Final
 
 from kernel_sim.alignment import align_up
+from kernel_sim.events import PercpuPopulate
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
+from kernel_sim.random_state import RandomState
 from snapshots.figures.bench import Bench
 from snapshots.figures.block_figures import PAGES_PER_CPU, SMALL_BYTES, management_pages
 from snapshots.figures.figure import Beside, Figure
-from snapshots.figures.machines import block_machine, hybrid_machine
-from snapshots.figures.measuring import alloc, bytes_at, do
+from snapshots.figures.machines import block_machine, chunk_machine, hybrid_machine
+from snapshots.figures.measuring import alloc, bytes_at, do, free, free_pages
 from snapshots.figures.seeing import script
 from snapshots.timeline import Timeline
 
@@ -27,6 +29,8 @@ WORD_BYTES: Final = 4
 MARK: Final = 0x5EED5EED
 MARK_BYTES: Final = MARK.to_bytes(WORD_BYTES, "little")
 MARK_EVERY_BYTES: Final = 500
+NR_ALLOCATIONS: Final = 60
+UNIT_AREA_BYTES: Final = 4000
 
 
 def unwinding(bench: Bench) -> Figure:
@@ -41,9 +45,7 @@ def unwinding(bench: Bench) -> Figure:
             break
         nr_left += _pages_in_use(run) - before
         nr_tried += 1
-    nr_pages = management_pages(4, inputs.nr_cpus) + PAGES_PER_CPU * min(
-        inputs.small_box_cpus, inputs.nr_cpus
-    )
+    nr_pages = management_pages(4, inputs.nr_cpus) + PAGES_PER_CPU * inputs.small_box_cpus
     return Figure(
         what="pages left behind by a block of which one page could not be had, each in turn",
         system="block-2005",
@@ -93,8 +95,50 @@ def hot_added(bench: Bench) -> Figure:
     )  # fmt: skip
 
 
+def in_unison(bench: Bench) -> Figure:
+    """P3: areas come and go at random; then every unit of a chunk has the same pages, or none has."""
+    inputs = bench.inputs
+    run = bench.fresh(chunk_machine(inputs))
+    random, live = RandomState.from_seed(inputs.refill_seed), list[int]()
+    for _ in range(NR_ALLOCATIONS):
+        live.append(alloc(run, UNIT_AREA_BYTES + random.below(UNIT_AREA_BYTES)))
+        if random.below(3) == 0:
+            free(run, live.pop(random.below(len(live))))
+    backed: dict[str, dict[int, list[bool]]] = {}
+    for unit, start, nr_bytes in _later_units(run):
+        for page in range(nr_bytes >> PAGE_SHIFT):
+            is_backed = run.machine.space.translate(start + (page << PAGE_SHIFT)) is not None
+            backed.setdefault(unit, {}).setdefault(page, []).append(is_backed)
+    pages = [states for of_chunk in backed.values() for states in of_chunk.values()]
+    nr_populated = sum(
+        event.page_end - event.page_start
+        for index in range(run.nr_events)
+        if isinstance(event := run.event_at(index).event, PercpuPopulate)
+    )
+    return Figure(
+        what='"all units grow or shrink in unison": pages that some units of a chunk have and others not',
+        system="chunk-2009",
+        unit="pages",
+        formula="every page is populated for all units or for none",
+        exact=0,
+        ours=sum(any(states) and not all(states) for states in pages),
+        beside=(Beside("pages that every unit has", nr_populated, sum(map(all, pages))),),
+        run=run,
+        command=script("area-at-134k", "chunk-draft"),
+        shows=("no pages yet",),
+    )
+
+
+def _later_units(run: Timeline) -> list[tuple[str, int, int]]:
+    """Return (chunk, first address, bytes) of every unit of every chunk but the first."""
+    units: dict[str, tuple[int, int]] = {}
+    for each in run.machine.system.stretches():
+        if each.strip.startswith("chunk ") and each.cpu >= 0:
+            start, nr_bytes = units.get(each.strip, (each.addr, 0))
+            units[each.strip] = start, nr_bytes + each.size_bytes
+    return [(strip.split(",")[0], *place) for strip, place in units.items()]
+
+
 def _pages_in_use(run: Timeline) -> int:
-    """Return the pages that are neither free nor page tables, which are never given back."""
-    pages = run.machine.pages
-    free = pages.nr_free_pages + pages.nr_list_pages
-    return -free - run.machine.space.nr_table_pages
+    """Return, but for a constant, the pages in use, without page tables: those are never given back."""
+    return -free_pages(run) - run.machine.space.nr_table_pages

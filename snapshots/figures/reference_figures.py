@@ -16,10 +16,13 @@ from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.reference_count import Reference, count_references
 from snapshots.figures.bench import Bench
 from snapshots.figures.figure import Beside, Figure
+from snapshots.figures.km_figures import most_wasteful
 from snapshots.figures.machines import (
     bitmap_machine,
     block_machine,
+    chunk_machine,
     hybrid_machine,
+    km_machine,
     legacy_machine,
     offsets_machine,
     rfc_machine,
@@ -167,6 +170,18 @@ def hybrid(bench: Bench) -> Figure:
         ),
         shows=(told(BY_OFFSET), told(AT_ONCE)),
     )
+
+
+def chunk(bench: Bench) -> Figure:
+    """R7: an area of a chunk with an area map."""
+    run = bench.fresh(chunk_machine(bench.inputs))
+    return of_chunk(run, "per_cpu_ptr(p, c) of an area of a chunk", "area-at-134k")
+
+
+def km_chunk(bench: Bench) -> Figure:
+    """R8: an area of a chunk in kernel memory."""
+    run = bench.fresh(km_machine(*most_wasteful(bench.inputs.km_layouts)))
+    return of_chunk(run, "per_cpu_ptr(p, c) of an area in kernel memory", "km-chunk")
 
 
 def bitmap(bench: Bench) -> Figure:

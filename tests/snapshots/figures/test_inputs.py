@@ -47,6 +47,7 @@ def test_every_input_has_a_value_within_its_own_limits_and_a_meaning() -> None:
         ("km_layouts=4", "expected UNITSxKIB"),
         ("km_layouts=0x4", "km_layouts=0"),
         ("refill_smallest_bytes=100", "at most refill_largest_bytes, 64"),
+        ("small_box_cpus=9", "at most nr_cpus, 8"),
     ],
 )
 def test_what_cannot_be_is_refused(setting: str, expected: str) -> None:

@@ -14,9 +14,12 @@ from snapshots.figures.inputs import AS_MAILED
 from snapshots.figures.machines import (
     bitmap_machine,
     block_machine,
+    chunk_machine,
+    congruent_machine,
     cpu_list,
     default_build,
     hybrid_machine,
+    km_machine,
     legacy_machine,
     offsets_machine,
     on_two_nodes,
@@ -24,6 +27,7 @@ from snapshots.figures.machines import (
 )
 from snapshots.figures.measuring import alloc
 
+NOT_BOOTING = "km-2node"
 FOLDER = Path(__file__).parents[3] / "examples" / "figures"
 BLOCKS = block_machine(AS_MAILED)
 LEGACY = legacy_machine(AS_MAILED, 2)
@@ -32,7 +36,8 @@ IN_FILES = (
     default_build(AS_MAILED), on_two_nodes(LEGACY, 2, "legacy-2node"),
     BLOCKS, block_machine(AS_MAILED, nr_cpus=512), on_two_nodes(BLOCKS, 2, "block-2node"),
     block_machine(AS_MAILED, nr_blocks=8, name="block-refill"),
-    bitmap_machine(AS_MAILED), rfc_machine(AS_MAILED), hybrid_machine(AS_MAILED),
+    chunk_machine(AS_MAILED), km_machine(6, 128), bitmap_machine(AS_MAILED),
+    rfc_machine(AS_MAILED), hybrid_machine(AS_MAILED),
     hybrid_machine(AS_MAILED, access="register", name="hybrid-register"),
     hybrid_machine(AS_MAILED, to_come=True, name="hybrid-to-come"),
     offsets_machine(AS_MAILED, 1), offsets_machine(AS_MAILED, 2), offsets_machine(AS_MAILED, 8),
@@ -46,8 +51,19 @@ def test_the_files_of_the_examples_are_these_machines(description: Description) 
     assert in_file == MachineConfig.from_mapping(description, where="inputs")
 
 
+def test_the_machine_that_cannot_be_is_in_a_file_too() -> None:
+    in_file = tomllib.loads((FOLDER / f"{NOT_BOOTING}.toml").read_text())
+    assert in_file == congruent_machine(AS_MAILED, system="percpu-km-2010", name=NOT_BOOTING)
+
+
+def test_units_in_kernel_memory_are_as_large_as_they_are_said_to_be() -> None:
+    for units, unit_kib in AS_MAILED.km_layouts:
+        info = Bench(AS_MAILED).fresh(km_machine(units, unit_kib)).machine.percpu_units.info
+        assert (info.nr_units, info.unit_size_bytes) == (units, unit_kib << 10)
+
+
 def test_there_is_no_other_file() -> None:
-    names = sorted(str(each["name"]) for each in IN_FILES)
+    names = sorted([NOT_BOOTING, *(str(each["name"]) for each in IN_FILES)])
     assert sorted(path.stem for path in FOLDER.glob("*.toml")) == names
 
 

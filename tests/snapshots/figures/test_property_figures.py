@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from kernel_sim.mm.address_space import KernelAddressSpace
 from kernel_sim.percpu.block_percpu import BlockPercpu
 from kernel_sim.percpu.vm_hybrid import HybridAreas
 from snapshots.figures import property_figures as properties
@@ -47,3 +49,24 @@ def test_an_image_that_is_not_copied_is_noticed(monkeypatch: pytest.MonkeyPatch)
     figure = properties.hot_added(Bench(AS_MAILED))
     assert not figure.is_measured_right
     assert isinstance(figure.ours, int) and figure.ours > 100
+
+
+def test_units_have_the_same_pages_after_any_work() -> None:
+    for seed in (1, 2, 3):
+        figure = properties.in_unison(Bench(replace(AS_MAILED, refill_seed=seed)))
+        assert figure.is_measured_right, figure.reason(with_mail=False)
+        assert figure.beside[0].ours != 0
+
+
+def test_a_page_that_only_one_unit_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def some_gone(space: KernelAddressSpace, virt: int) -> int | None:
+        phys = translate(space, virt)
+        return None if phys is not None and virt in lost else phys
+
+    figure = properties.in_unison(Bench(AS_MAILED))
+    assert figure.run is not None
+    stretches = figure.run.machine.system.stretches()
+    lost = [next(each.addr for each in stretches if each.strip == "chunk 1, unit of cpu 2")]
+    translate = KernelAddressSpace.translate
+    monkeypatch.setattr(KernelAddressSpace, "translate", some_gone)
+    assert properties.in_unison(Bench(AS_MAILED)).ours == 1

@@ -38,6 +38,8 @@ def longer(way: Way) -> Way:
         (references.offset_pointer, 3),
         (references.all_in_vm, 1),
         (references.hybrid, 2),
+        (references.chunk, 2),
+        (references.km_chunk, 2),
         (references.bitmap, 2),
         (references.one_less, 1),
     ],

@@ -18,7 +18,10 @@ from tui.debugger.render import table_text
 from tui.debugger.table import DEC, Cell, Column, Table, count
 
 COLUMNS: Final = (
-    Column("number", help="of the list of figures; R references, C claims, P properties"),
+    Column(
+        "number",
+        help="of the list; R references, C claims, P properties, X contradictions",
+    ),
     Column("system"),
     Column("figure"),
     Column("mail", help="as the mail prints it"),
