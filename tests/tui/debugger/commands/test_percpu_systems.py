@@ -19,12 +19,13 @@ ONLY_BITMAP = ("chunks", "blocks", "slots", "stats")
 
 def lines_of(session: Session) -> list[str]:
     """Return every looking command with arguments that make sense."""
-    ptr = ptrs_of(session)[0]
-    addr = session.machine.system.copy_addr(ptr, 1)
+    ptr, last = ptrs_of(session)[0], session.machine.online_cpus()[-1]
+    addr = session.machine.system.copy_addr(ptr, last)
     given = {
         "blocks": ["first"], "walk": [f"{addr:#x}"], "whatis": [f"{addr:#x}", f"percpu:{ptr:#x}"],
-        "x": [f"{addr:#x}"], "references": [f"0 percpu:{ptr:#x}", f"0 percpu:{ptr:#x} 2"],
-        "proc": list(proc_names()), "module": [], "stack": ["", "1"], "tlb": ["", "1"],
+        "x": [f"{addr:#x}"],
+        "references": [f"0 percpu:{ptr:#x}", f"0 percpu:{ptr:#x} {last}"],
+        "proc": list(proc_names()), "module": [], "stack": ["", "0"], "tlb": ["", "0"],
     }  # fmt: skip
     return [f"{name} {words}" for name in view_names() for words in given.get(name, [""])]
 
