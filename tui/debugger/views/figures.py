@@ -23,12 +23,12 @@ COLUMNS: Final = (
         help="of the list; R references, C claims, P properties, X contradictions",
     ),
     Column("system"),
-    Column("figure"),
     Column("mail", help="as the mail prints it"),
     Column("exact", DEC, "from the inputs, without rounding"),
     Column("ours", DEC, "measured on a booted machine"),
     Column("unit"),
     Column("verdict", help="agree, differs, off"),
+    Column("figure"),
     Column("because"),
     Column("formula"),
     Column("redone", help="what the mail's own arithmetic gives"),
@@ -38,6 +38,7 @@ COLUMNS: Final = (
 )
 IN_LISTING: Final = 8
 INDENT: Final = " " * 6
+CELL_CHARS_MAX: Final = 25
 
 
 def figures_view(figures: Sequence[Figure], inputs: FigureInputs) -> Table:
@@ -45,9 +46,9 @@ def figures_view(figures: Sequence[Figure], inputs: FigureInputs) -> Table:
     with_mail = inputs == AS_MAILED
     rows = tuple(
         (
-            each.number, each.system, each.what, each.mail.printed if each.mail else None,
+            each.number, each.system, each.mail.printed if each.mail else None,
             _cell(each.exact), _cell(each.ours), each.unit, each.verdict(with_mail=with_mail),
-            each.reason(with_mail=with_mail) or None, each.formula,
+            each.what, each.reason(with_mail=with_mail) or None, each.formula,
             each.mail.redone if each.mail else None, each.note or None,
             ", ".join(f"{one.name} {shown_value(one.ours)}" for one in each.beside) or None, each.command,
         )
@@ -68,9 +69,10 @@ def figures_view(figures: Sequence[Figure], inputs: FigureInputs) -> Table:
 def figures_output(figures: Sequence[Figure], inputs: FigureInputs, *, in_detail: bool) -> Output:
     """Return the answer: rows with what is to be said of each; in_detail: all that is known."""
     table = figures_view(figures, inputs)
-    listing = Table(
-        table.title, table.columns[:IN_LISTING], tuple(row[:IN_LISTING] for row in table.rows)
+    rows = tuple(
+        tuple(map(_short, row[: IN_LISTING - 1])) + (row[IN_LISTING - 1],) for row in table.rows
     )
+    listing = Table(table.title, table.columns[:IN_LISTING], rows)
     title, *lines = table_text(listing).splitlines()
     told = [title, *lines[:1]]
     for figure, line in zip(figures, lines[1:], strict=True):
@@ -88,7 +90,9 @@ def inputs_output(inputs: FigureInputs) -> Output:
 
 def _said(figure: Figure, inputs: FigureInputs, in_detail: bool) -> list[str]:
     with_mail = inputs == AS_MAILED
-    said = [figure.reason(with_mail=with_mail)]
+    long = (figure.mail.printed if figure.mail else "", shown_value(figure.ours))
+    said = [text for text in long if _short(text) != text]
+    said.append(figure.reason(with_mail=with_mail))
     if in_detail:
         redone = f"the mail's way: {figure.mail.redone}" if figure.mail and with_mail else ""
         said += [f"exact: {figure.formula} = {shown_value(figure.exact)} {figure.unit}", redone]
@@ -100,6 +104,13 @@ def _said(figure: Figure, inputs: FigureInputs, in_detail: bool) -> list[str]:
 
 def _cell(value: Value) -> Cell:
     return value if isinstance(value, int) else shown_value(value)
+
+
+def _short(cell: Cell) -> Cell:
+    """Return a cell of a listing, cut if it is long: then it is told whole beneath."""
+    if not isinstance(cell, str) or len(cell) <= CELL_CHARS_MAX:
+        return cell
+    return f"{cell[: CELL_CHARS_MAX - 1]}…"
 
 
 def _is_off(figure: Figure, inputs: FigureInputs) -> bool:
