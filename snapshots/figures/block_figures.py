@@ -9,6 +9,7 @@ of September 2005, has page pointers for every CPU.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Final
 
 from kernel_sim.alignment import align_up
@@ -69,16 +70,20 @@ def mailed_pages(word_bytes: int) -> int:
     return pages_of(management_bytes(word_bytes, 0))
 
 
+def most_cpus(nr_pages: int) -> int:
+    """Return the largest NR_CPUS of i386 whose structures fit into so many pages."""
+    return next(nr_cpus - 1 for nr_cpus in count(1) if management_pages(4, nr_cpus) > nr_pages)
+
+
 def management(bench: Bench) -> Figure:
     """Figure 13: management pages of a block that was really made."""
     nr_cpus = bench.inputs.nr_cpus
-    used = management_bytes(4, 2 * PAGES_PER_CPU * nr_cpus)
     run = _with_one_block(bench, block_machine(bench.inputs))
     return Figure(
         what="BLOCK_MANAGEMENT_PAGES",
         system=SYSTEM,
         unit="pages",
-        formula=f"align_up(24576 + 8468 + 16 x {nr_cpus} = {used}, 4096) / 4096",
+        formula=f"align_up({_sum(nr_cpus)}, {PAGE_SIZE_BYTES}) / {PAGE_SIZE_BYTES}",
         exact=management_pages(4, nr_cpus),
         ours=_pages_of(run),
         mail=plain("9", mailed_pages(4)),
@@ -95,6 +100,7 @@ def stack(bench: Bench) -> Figure:
     nr_cpus = inputs.nr_cpus
     pages = management_pages(4, nr_cpus)
     run = _with_one_block(bench, block_machine(inputs))
+    mailed = mailed_pages(4)
     wide = block_machine(inputs, arch="x86-64", nr_cpus=nr_cpus, name="block-x86-64")
     return Figure(
         what="stack for the pointers to them, i386",
@@ -105,7 +111,7 @@ def stack(bench: Bench) -> Figure:
         ours=_stack_of(run),
         mail=in_bytes("36 bytes", mailed_pages(4) * 4),
         because=WITH_ARRAY * (pages != mailed_pages(4)),
-        note="true of 4-byte pointers only: 9 of 8 bytes are 72, and the structures grow as well",
+        note=f"of 4-byte pointers: {mailed} of 8 bytes are {8 * mailed}, and the structures grow as well",
         beside=(
             Beside(
                 "on x86-64",
@@ -125,16 +131,20 @@ def many_cpus(bench: Bench) -> Figure:
     nr_cpus = inputs.many_nr_cpus
     pages = management_pages(4, nr_cpus)
     run = _with_one_block(bench, block_machine(inputs, nr_cpus=nr_cpus))
+    mailed = mailed_pages(4)
     as_mailed = block_machine(inputs, nr_cpus=nr_cpus, mail_mode=True, name="block-mail-mode")
     return Figure(
         what=f"stack on {nr_cpus}-way",
         system=SYSTEM,
         unit="bytes",
-        formula=f"{pages} x 4; 24576 + 8468 + 16 x {nr_cpus} bytes are {pages} pages",
+        formula=f"{pages} x 4; {_sum(nr_cpus)} bytes are {pages} pages",
         exact=pages * 4,
         ours=_stack_of(run),
         mail=in_bytes("36 bytes", mailed_pages(4) * 4),
-        because=f'"not dependent on NR_CPUS" leaves out that {WITH_ARRAY}; up to 238 fit in 9 pages',
+        because=(
+            f'"not dependent on NR_CPUS" leaves out that {WITH_ARRAY}; up to {most_cpus(mailed)} fit in'
+            f" {mailed} pages"
+        ),
         beside=(
             Beside(
                 "in mail_mode", mailed_pages(4) * 4, _stack_of(_with_one_block(bench, as_mailed))
@@ -173,6 +183,13 @@ def utilisation(bench: Bench) -> Figure:
         command=saved("16", "account"),
         shows=(str(used), str(unused)),
     )
+
+
+def _sum(nr_cpus: int) -> str:
+    """Return what the management pages hold on i386: buf_ctl's, descriptor, page pointers."""
+    buf_ctls = 3 * 4 * BLOCK_BYTES // CURRENCY_BYTES
+    fields = management_bytes(4, 0) - buf_ctls
+    return f"{buf_ctls} + {fields} + {2 * PAGES_PER_CPU * 4} x {nr_cpus}"
 
 
 def _pages_of(run: Timeline) -> int:

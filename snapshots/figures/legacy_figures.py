@@ -167,7 +167,7 @@ def largest_module(bench: Bench) -> Figure:
         formula=f"{inputs.enough_room_bytes} - align_up({inputs.static_bytes}, L)",
         exact=exact,
         ours=ours,
-        note="the mail's 14876 promises more: what is lost to the cache line is not given to anybody",
+        note=f"the mail's {spare_bytes(inputs)} promises more: what a cache line loses nobody gets",
         beside=(Beside("lost to the cache line", lost, measured),),
         command=show("legacy-2cpu", "stretches", RESERVED_ROOM),
         shows=(f"{exact[-1]}  reserved",),

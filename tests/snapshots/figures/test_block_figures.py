@@ -12,6 +12,7 @@ from snapshots.figures.block_figures import (
     management,
     management_pages,
     many_cpus,
+    most_cpus,
     stack,
     utilisation,
 )
@@ -30,6 +31,7 @@ def test_pages_are_those_of_the_reference_table(word_bytes: int, pages: tuple[in
 def test_238_cpus_are_the_most_that_nine_pages_hold() -> None:
     assert (management_pages(4, 238), management_pages(4, 239)) == (9, 10)
     assert mailed_pages(4) == 9
+    assert most_cpus(9) == 238
 
 
 def test_the_mail_of_january_2005() -> None:
