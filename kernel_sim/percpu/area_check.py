@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kernel_sim.errors import InvariantBroken
 from kernel_sim.mm.page import PAGE_SHIFT
-from kernel_sim.percpu.area_chunk import FIRST, AreaChunk
+from kernel_sim.percpu.area_chunk import FIRST, RESERVED, AreaChunk
 from kernel_sim.percpu.area_memory import pages_of
 from kernel_sim.percpu.area_percpu import AreaPercpu
 
@@ -33,6 +33,11 @@ def check_areas(percpu: AreaPercpu, is_idle: bool) -> None:
             raise InvariantBroken(f"chunk {number}: static variables are free")
         if is_idle and not percpu.stage.frees_at_once:
             _check_populated(chunk)
+        if chunk.immutable and number > FIRST:
+            raise InvariantBroken(f"chunk {number} is immutable, and no part of the first chunk")
+    last = max(percpu.chunks, default=FIRST)
+    if percpu.next_number <= last or min(percpu.chunks, default=FIRST) < RESERVED:
+        raise InvariantBroken(f"chunk {percpu.next_number} comes next, and chunk {last} is there")
     bases = sorted(chunk.base_addr for chunk in percpu.chunks.values() if chunk.number > FIRST)
     if bases != percpu.chunk_bases or len(percpu.chunk_by_base) != len(bases):
         raise InvariantBroken("the chunks that are found by address are not those there are")
@@ -66,9 +71,23 @@ def check_chunk_areas(machine: Machine, percpu: AreaPercpu) -> None:
                 raise InvariantBroken(f"chunk {chunk.number}: its area at {start:#x} was freed")
 
 
+def check_blocks(machine: Machine, percpu: AreaPercpu, order: int) -> None:
+    """Raise InvariantBroken unless every later chunk is a block of this order in the direct map."""
+    for chunk in percpu.chunks.values():
+        if chunk.number <= FIRST:
+            continue
+        start = chunk.base_addr + machine.places.group_offsets[0] - machine.arch.direct_map_addr
+        if len(chunk.data) != 1 or chunk.data[0] << PAGE_SHIFT != start:
+            raise InvariantBroken(f"chunk {chunk.number}: its block is not where its units are")
+        if machine.pages.owner_state_of(chunk.data[0]) != f"allocated order {order}":
+            raise InvariantBroken(f"chunk {chunk.number}: no block of order {order} is there")
+
+
 def check_large_pages(machine: Machine, percpu: AreaPercpu, shift: int) -> None:
     """Raise InvariantBroken unless units that should be large pages are."""
     for chunk in percpu.chunks.values():
+        if len(chunk.large_pfns) not in (0, len(machine.places.cpus)):
+            raise InvariantBroken(f"chunk {chunk.number}: large pages for some CPUs only")
         for cpu, pfn in zip(machine.places.cpus, chunk.large_pfns, strict=False):
             leaf = machine.space.find_leaf(chunk.base_addr + machine.places.unit_offsets[cpu])
             mask = machine.space.mode.pfn_mask & -(1 << shift)

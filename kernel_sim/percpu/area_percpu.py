@@ -174,6 +174,10 @@ class AreaPercpu:
             f" (chunk {chunk.number} at {chunk.base_addr:#x}, offset {addr - chunk.base_addr})"
         )
 
+    def linear_offset(self, chunk: AreaChunk, offset_bytes: int) -> int:
+        """Return an offset in the mail's numbering: chunks end to end, one unit of each."""
+        return max(chunk.number, FIRST) * self.unit_size_bytes + offset_bytes
+
     # -- areas -------------------------------------------------------------------------------------
 
     def is_illegal(self, size_bytes: int, align_bytes: int) -> bool:

@@ -78,6 +78,8 @@ def load_areas(
     strange = [number for members in lists.lists for number in members if number not in chunks]
     if strange:
         raise KernelBug(f"{LISTS_PART}: chunk {strange[0]} is on a list and is not there")
+    if any(holder < -1 for holder in lists.holders):
+        raise KernelBug(f"{LISTS_PART}: a lock is held by a CPU that cannot be")
     percpu.chunks, percpu.chunk_by_base, percpu.chunk_bases = {}, {}, []
     for chunk in chunks.values():
         percpu.add_chunk(chunk)

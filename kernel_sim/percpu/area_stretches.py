@@ -172,7 +172,10 @@ class AreaDrawing:
         found: list[UnitArea] = []
         for offset, size_bytes in chunk.areas():
             ptr = self.percpu.ptr_of(chunk.base_addr + offset)
-            found.append(UnitArea(offset, size_bytes, kind, f"{kind} area", ptr))
+            what = f"{kind} area"
+            if self.plan.choices.stage.static_alone:  # the mail counts through all chunks
+                what += f" at {self.percpu.linear_offset(chunk, offset)} of all units"
+            found.append(UnitArea(offset, size_bytes, kind, what, ptr))
         return found
 
     def _cut(self, unit: Stretch, pieces: Iterator[Stretch], populated: int) -> Iterator[Stretch]:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 from kernel_sim.errors import KernelBug
 from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
-from kernel_sim.percpu.area_check import check_areas, check_chunk_areas, check_large_pages
+from kernel_sim.percpu.area_check import (
+    check_areas,
+    check_blocks,
+    check_chunk_areas,
+    check_large_pages,
+)
 from kernel_sim.percpu.area_chunk import FIRST, RESERVED, AreaChunk, first_chunks, static_chunk
 from kernel_sim.percpu.area_percpu import AreaPercpu
 from kernel_sim.percpu.area_plan import STATIC, AreaPlan
@@ -215,8 +220,7 @@ class AreaSystem:
         found = self.percpu.find_area(ptr)
         if found is None:
             return None
-        chunk, offset = found
-        return max(chunk.number, FIRST) * self.percpu.unit_size_bytes + offset
+        return self.percpu.linear_offset(*found)
 
     def facts(self) -> list[tuple[str, object]]:
         """Return its figures by name, and which chunks are on which list."""
@@ -244,6 +248,8 @@ class AreaSystem:
         if is_idle:
             if self.drawing.block_order < 0:
                 check_chunk_areas(self.machine, self.percpu)
+            else:
+                check_blocks(self.machine, self.percpu, self.drawing.block_order)
             check_large_pages(self.machine, self.percpu, self.plan.large_shift)
 
     def check_loaded(self) -> None:

@@ -45,6 +45,14 @@ def forget_base(kernel: AreaKernel) -> None:
     kernel.percpu.chunk_bases.clear()
 
 
+def make_immutable(kernel: AreaKernel) -> None:
+    kernel.chunks[1].immutable = True
+
+
+def count_back(kernel: AreaKernel) -> None:
+    kernel.percpu.next_number = 1
+
+
 def move_to_another_list(kernel: AreaKernel) -> None:
     kernel.percpu.slots.lists[0].remove(kernel.chunks[1])
     kernel.percpu.slots.lists[3].append(kernel.chunks[1])
@@ -58,6 +66,8 @@ def move_to_another_list(kernel: AreaKernel) -> None:
         (free_static, "meet at offset|static variables are free"),
         (lose_pages, "the area at 0 lacks pages"),
         (forget_base, "found by address"),
+        (make_immutable, "chunk 1 is immutable"),
+        (count_back, "chunk 1 comes next, and chunk 1 is there"),
         (move_to_another_list, "chunk 1 is on list 3"),
     ],
 )
@@ -83,6 +93,10 @@ def lose_areas(kernel: AreaKernel) -> None:
     kernel.machine.vmalloc.purge()
 
 
+def some_large(kernel: AreaKernel) -> None:
+    kernel.chunks[1].large_pfns = (512,)
+
+
 def claim_large(kernel: AreaKernel) -> None:
     kernel.chunks[1].large_pfns = (512, 1024, 1536, 2048)
 
@@ -93,12 +107,44 @@ def claim_large(kernel: AreaKernel) -> None:
         (move_areas, "not where its units are"),
         (free_areas, "was freed"),
         (lose_areas, "no area of 262144 bytes"),
+        (some_large, "for some CPUs only"),
         (claim_large, "cpu 0 has no large page 0x200"),
     ],
 )
 def test_address_space_and_large_pages_are_held_against_chunks(
     kernel: AreaKernel, breaks: Callable[[AreaKernel], None], match: str
 ) -> None:
+    breaks(kernel)
+    with pytest.raises(InvariantBroken, match=match):
+        kernel.system.check(is_idle=True)
+
+
+def wrong_block(kernel: AreaKernel) -> None:
+    kernel.chunks[1].data = (kernel.chunks[1].data[0] + 1,)
+
+
+def no_block(kernel: AreaKernel) -> None:
+    kernel.chunks[1].data = ()
+
+
+def freed_block(kernel: AreaKernel) -> None:
+    kernel.machine.pages.free_pages(kernel.chunks[1].data[0], 6)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "match"),
+    [
+        (wrong_block, "not where its units are"),
+        (no_block, "not where its units are"),
+        (freed_block, "no block of order 6"),
+    ],
+)
+def test_blocks_are_held_against_the_page_allocator(
+    breaks: Callable[[AreaKernel], None], match: str
+) -> None:
+    kernel = AreaKernel("percpu-km-2010")
+    kernel.alloc(65536, 1)
+    kernel.check()
     breaks(kernel)
     with pytest.raises(InvariantBroken, match=match):
         kernel.system.check(is_idle=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -111,6 +111,14 @@ class MapRun(RuleBasedStateMachine):
 
 
 TestMapRun = MapRun.TestCase
+TestMapRun.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.slow
+def test_the_map_is_the_kernels_for_long() -> None:
+    run = type("LongMapRun", (MapRun,), {}).TestCase()
+    run.settings = settings(max_examples=300, stateful_step_count=80, deadline=None)
+    run.runTest()
 
 
 def test_the_worked_trace() -> None:

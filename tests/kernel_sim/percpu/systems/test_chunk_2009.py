@@ -5,17 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+from kernel_sim.boot import boot
+from kernel_sim.check import check_machine
 from kernel_sim.errors import ConfigError
+from kernel_sim.machine import Machine
+from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.percpu.area_alloc import AreaAlloc
 from kernel_sim.percpu.area_alloc_v1 import AreaAllocV1
 from kernel_sim.percpu.area_pmd import AreaPmdBacking
 from kernel_sim.percpu.area_vm import AreaVmBacking
 from kernel_sim.percpu.area_vm_v1 import AreaVmV1Backing
 from kernel_sim.percpu.systems.chunk_2009 import ENTRY
+from kernel_sim.random_state import RandomState
 from tests.kernel_sim.percpu.area_kernel import KIB, AreaKernel, area_config
+from tests.kernel_sim.percpu.test_protocol import SystemRun
 
 UNIT_SIZE = 128 * KIB
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {"stage": "mail"},
+    {"stage": "v1"},
+    {"stage": ".31"},
+    {"stage": "v1", "lpage": True, "mib": 256},
+    {"stage": ".31", "lpage": True, "mib": 256},
+    {"stage": ".31", "nr_nodes": 2, "mib": 256},
+    {"pmd": "units", "mib": 512},
+    {"pmd": "when_full", "mib": 512},
+    {"percpu": {"first_chunk": "page"}},
+    {"percpu": {"first_chunk": "page"}, "stage": ".31"},
+    {"nr_nodes": 2, "percpu": {"atom_bytes": 2 << 20}},
+    {"arch": "i386", "nr_nodes": 2},
+    {"arch": "i386", "levels": 2, "pmd": "units", "mib": 512},
+    {"arch": "i386", "stage": ".31", "lpage": True, "mib": 256, "levels": 2},
+    {"percpu": {"dynamic_bytes": 0}},
+    {"dynamic_auto": True, "min_unit_bytes": 32 * KIB},
+)
 
 
 @pytest.fixture
@@ -36,6 +61,9 @@ def test_an_area_at_134k_is_at_6k_of_c1(kernel: AreaKernel) -> None:
     assert [(s.cpu, s.size_bytes) for s in kernel.system.stretches() if s.ptr == ptr] == [
         (cpu, 512) for cpu in range(4)
     ]
+    assert {s.what for s in kernel.system.stretches() if s.ptr == ptr} == {
+        "dynamic area at 137216 of all units"
+    }
 
 
 def test_page_1_of_each_unit_is_populated(kernel: AreaKernel) -> None:
@@ -103,3 +131,59 @@ def test_its_day_in_the_catalogue() -> None:
 def test_an_unknown_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match="stage"):
         area_config(stage="v2")
+
+
+def drive(wishes: dict[str, Any], nr_examples: int, nr_steps: int) -> None:
+    """Drive a machine with these switches through the protocol, against the model of all systems."""
+
+    def booted(run: SystemRun) -> Machine:
+        return boot(area_config(**wishes))
+
+    arch = wishes.get("arch", "x86-64")
+    fields = {"name": ENTRY.name, "arch": arch, "boot_machine": booted}
+    run = type("Run of chunk-2009", (SystemRun,), fields).TestCase()
+    run.settings = settings(max_examples=nr_examples, stateful_step_count=nr_steps, deadline=None)
+    run.runTest()
+
+
+@pytest.mark.parametrize("wishes", VARIANTS, ids=str)
+def test_every_switch_keeps_the_protocol(wishes: dict[str, Any]) -> None:
+    drive(wishes, 2, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wishes", VARIANTS, ids=str)
+def test_every_switch_keeps_the_protocol_for_long(wishes: dict[str, Any]) -> None:
+    drive(wishes, 30, 50)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("stage", ["v1", ".32"])
+def test_cpus_that_come_between_each_other(stage: str, seed: int) -> None:
+    """Allocations, frees, the work and failing pages on four CPUs, who runs next by chance."""
+    chance = RandomState.from_seed(seed)
+    schedule = {"policy": "random", "seed": seed + 1}
+    machine = boot(area_config(stage=stage, tables={"schedule": schedule}))
+    live: list[int] = []
+    for _ in range(12):
+        calls = []
+        machine.pages.fail_after = chance.below(200) if chance.below(3) == 0 else -1
+        for cpu in range(4):
+            if live and chance.below(2):
+                machine.give(cpu, "free_percpu", (live.pop(chance.below(len(live))),))
+            args = (
+                1 + chance.below(65536),
+                1 << chance.below(13),
+                chance.below(8) == 0,
+                GFP_KERNEL,
+                "",
+            )
+            calls.append(machine.give(cpu, "pcpu_alloc", args))
+        if machine.work.nr_requests and chance.below(2):
+            machine.start_work(chance.below(4))
+        while machine.run(machine.step + 7):
+            machine.system.check(is_idle=False)
+        check_machine(machine)
+        live += [int(str(call.result)) for call in calls if call.result]
+    assert machine.fault is None and live
+    assert len(dict.fromkeys(live)) == len(live)
