@@ -21,12 +21,14 @@ from kernel_sim.config import MachineConfig
 from kernel_sim.errors import KernelBug
 from kernel_sim.inputs import KNOBS, SIGNATURES
 from kernel_sim.machine import Machine
+from kernel_sim.percpu.catalogue import CATALOGUE
 from snapshots.errors import InputError
 from snapshots.timeline import Timeline
 from snapshots.what_if.program import Left, Played, Player, Program, Row, TimelineRun, Told
 from snapshots.what_if.retrace import program_of
 
 OF_AN_INPUT = ("do", "cpu")  # what can be altered besides its arguments
+PLACE_KEYS = ("group_phys",)  # where one system's memory was, not another's
 LAYOUT_KEYS = (
     "static_bytes", "reserved_bytes", "dynamic_bytes", "atom_bytes", "first_chunk", "distance_fn",
 )  # fmt: skip
@@ -278,9 +280,11 @@ def _configured(timeline: Timeline, config: MachineConfig, edits: Sequence[Edit]
 def configured(config: MachineConfig, changes: Mapping[str, object]) -> MachineConfig:
     """Return a machine's description with dotted keys changed. Raises ConfigError, InputError.
 
-    Where the groups of the first chunk lay is left to boot again if their size may change.
+    Where the groups of the first chunk lay is left to boot again if their size may change. Another per-CPU
+    system takes over of [percpu] what it has keys for, and begins with its usual switches.
     """
     mapping = config.to_mapping()
+    _change_system(mapping, str(changes.get("percpu.system", config.percpu.system)))
     for key, value in changes.items():
         inner: object = mapping
         *way, last = key.split(".")
@@ -297,3 +301,17 @@ def configured(config: MachineConfig, changes: Mapping[str, object]) -> MachineC
     if is_other_layout and "percpu.group_phys" not in changes:
         percpu.pop("group_phys", None)
     return MachineConfig.from_mapping(mapping, where="what if")
+
+
+def _change_system(mapping: dict[str, object], system: str) -> None:
+    """Prepare [percpu] for a system: without what another one had, with a table for its switches."""
+    percpu = cast("dict[str, object]", mapping["percpu"])
+    entry = CATALOGUE.get(system)
+    if entry is None:  # the description will say so
+        return
+    if percpu.get("system") != system:
+        taken = ("static_bytes", *(key for key in entry.keys if key not in PLACE_KEYS))
+        mapping["percpu"] = percpu = {key: percpu[key] for key in taken if key in percpu}
+        percpu["system"] = system
+    if entry.options:
+        percpu.setdefault("options", {})

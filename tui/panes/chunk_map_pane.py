@@ -167,7 +167,7 @@ class ChunkMapPane(Vertical):
         self._choose()
         self.current.show(keep_before and not was_away)
         if was_away and had_focus:
-            self.current.focus()
+            self.call_after_refresh(self.current.focus)  # it cannot have the keys while it is away
 
     def go_to_address(self, addr: int) -> bool:
         """Put the cursor on an address; False if the map is of chunks, or it is none of the system's."""

@@ -4,6 +4,7 @@
     move 17 12              input 17 came just before input 12; move 17 step=900: at that step
     alter 17 gfp=GFP_ATOMIC size=64 cpu=2
     what-if percpu.dynamic_bytes=40960 schedule.seed=3
+    what-if percpu.system=block-2005 percpu.options.posting=jan
 
 Numbers are those that `inputs` shows. The branch goes to its end; what the edit brought along is told.
 """
@@ -11,13 +12,15 @@ Numbers are those that `inputs` shows. The branch goes to its end; what the edit
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kernel_sim.call import Arg
 from kernel_sim.config import MachineConfig
 from kernel_sim.errors import ConfigError
 from kernel_sim.inputs import Input
 from kernel_sim.mm.gfp import gfp_from_text, gfp_to_text
+from kernel_sim.percpu.catalogue import system_entry
+from kernel_sim.percpu.options import option_values
 from snapshots.what_if.edit import (
     OF_AN_INPUT,
     Alter,
@@ -44,6 +47,8 @@ GROUP = "what if"
 RAW = "raw"
 STEP = "step="
 GFP = "gfp"
+TRUTHS = ("true", "false")  # of a key that only the machine that is wished for has
+OPTIONS = "percpu.options."
 LINES_TOLD = 12
 TRUE_WORDS, FALSE_WORDS = ("yes", "true", "1"), ("no", "false", "0")
 COLUMNS = (
@@ -231,12 +236,20 @@ def _config_value(config: MachineConfig, key: str, text: str) -> object:
     old: object = config.to_mapping()
     for name in key.split("."):
         old = old.get(name) if isinstance(old, dict) else None
-    if isinstance(old, bool):
+    if old is None and key.startswith(OPTIONS):
+        old = _switches(config).get(key.removeprefix(OPTIONS))
+    if isinstance(old, bool) or (old is None and text in TRUTHS):
         return _flag(key, text)
     if isinstance(old, int):
         return _whole(key, text)
     number = _number(text)
     return number if old is None and number is not None else text
+
+
+def _switches(config: MachineConfig) -> Mapping[str, object]:
+    """Return the switches of the machine's per-CPU system, with the values they have now."""
+    percpu = config.percpu
+    return option_values(system_entry(percpu.system).options, percpu.options)
 
 
 def _number_or_raw(session: Session, word: str) -> Value:
@@ -256,6 +269,7 @@ def _offer_keys(session: Session) -> Iterable[str]:
     for name, table in mapping.items():
         if isinstance(table, dict) and name != "symbols":
             yield from (f"{name}.{key}=" for key in table)
+    yield from (f"{OPTIONS}{key}=" for key in _switches(session.machine.config))
 
 
 N = Argument("N", NUMBER)

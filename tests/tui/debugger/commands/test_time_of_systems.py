@@ -13,6 +13,7 @@ from snapshots.verify import verify_recording
 from tests.tui.system_sessions import EVERY, busy_session_of, ptrs_of, tell
 from tui.cli import app
 from tui.debugger.console import answer_now
+from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
 
 HERE = [pytest.param(*each, id="-".join(each)) for each in EVERY]
@@ -64,6 +65,29 @@ def test_branches_and_what_ifs(system: str, arch: str) -> None:
     text, _ = answer_now(session, "diff start")
     assert "born" in text
     assert first not in ptrs_of(session)
+
+
+def test_the_same_run_on_another_system(tmp_path: Path) -> None:
+    """The inputs are given again, and what named a ptr names the one that it became."""
+    session, _, _ = busy("bitmap", "x86-64")
+    sizes = dict(session.machine.system.live_areas()).values()
+    for wish in (
+        "percpu.system=block-2005 percpu.options.as_posted=true",
+        "percpu.system=chunk-2009 percpu.options.stage=.31",
+        "percpu.system=percpu-km-2010 percpu.distance_fn=false",
+        "percpu.system=legacy-static percpu.options.cache_line_bytes=64",
+    ):
+        tell(session, "branch main", "goto end", f"what-if {wish}")
+        assert session.machine.config.percpu.system in wish
+        assert sorted(dict(session.machine.system.live_areas()).values()) == sorted(sizes)
+        text, _ = answer_now(session, "parting main")
+        assert "other machine" in text or "part" in text
+    tell(session, "what-if percpu.options.cache_line_bytes=128")
+    with pytest.raises(CommandError, match="expected one of 'legacy-static'"):
+        tell(session, "what-if percpu.system=nosuch")
+    path = tmp_path / "many.kms"
+    tell(session, f"save {path}")
+    assert verify_recording(path) == []
 
 
 @pytest.mark.parametrize(("system", "arch"), HERE)
