@@ -27,7 +27,7 @@ CHUNK_CALLER = "pcpu_get_vm_areas"
 
 def check_chunk(chunk: Chunk) -> None:
     """Raise InvariantBroken unless bitmaps, hints and counts of a chunk agree."""
-    _check_areas(chunk)
+    check_places(chunk)
     runs = [_free_runs(word) for word in chunk.alloc_map]
     for index, block in enumerate(chunk.blocks):
         where = f"chunk {chunk.number} block {index}"
@@ -162,7 +162,8 @@ def _unit_pages(machine: Machine, chunk: Chunk) -> Iterator[OwnedPage]:
                 yield OwnedPage(phys >> PAGE_SHIFT, virt, owner)
 
 
-def _check_areas(chunk: Chunk) -> None:
+def check_places(chunk: Chunk) -> None:
+    """Raise InvariantBroken unless areas, bounds and counts of a chunk agree with its bitmap."""
     where = f"chunk {chunk.number}"
     taken_bits = sum(word.bit_count() for word in chunk.alloc_map)
     hidden_bits = (chunk.start_offset + chunk.end_offset) // MIN_ALLOC_BYTES

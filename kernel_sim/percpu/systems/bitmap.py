@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from kernel_sim.errors import ConfigError, DoubleFree
+from kernel_sim.errors import ConfigError, DoubleFree, KernelBug
 from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.tlb_flush import flush_tlb_kernel_range
@@ -27,9 +27,10 @@ from kernel_sim.percpu.bitmap_check import (
     check_lists,
     chunk_pages,
 )
+from kernel_sim.percpu.bitmap_loaded import BootShape, check_loaded_bitmap, shape_at_boot
 from kernel_sim.percpu.bitmap_stretches import bitmap_stretches, metadata_bytes
 from kernel_sim.percpu.boot_log import BootLine, percpu_lines
-from kernel_sim.percpu.chunk import Chunk
+from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.first_chunk import setup_first_chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_SHIFT
 from kernel_sim.percpu.owned_page import OwnedPage
@@ -55,6 +56,7 @@ class BitmapSystem:
     machine: Machine
     percpu: BitmapPercpu
     static_bytes: int
+    shape: BootShape
     name: str = "bitmap"
     work_function: str = "pcpu_balance_workfn"
     module_align_max: int = PAGE_SIZE_BYTES
@@ -198,7 +200,8 @@ class BitmapSystem:
             check_counts(self.machine)
 
     def check_loaded(self) -> None:
-        """Nothing: the shape of its parts is checked before they are loaded."""
+        """Check all but hints and pages."""
+        check_loaded_bitmap(self.machine, self.shape)
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -219,10 +222,14 @@ class BitmapSystem:
         chunks: dict[int, Chunk] = {}
         for name, part in parts.items():
             if name.startswith(CHUNK_PREFIX):
-                number = int(name.removeprefix(CHUNK_PREFIX))
-                held = self.percpu.chunks.get(number)
+                held = self.percpu.chunks.get(_number_in(name))
                 unchanged = held is not None and not held.changed and cache.get(name) is part
-                chunks[number] = held if unchanged and held else load_chunk(cast("Dump", part))
+                chunk = held if unchanged and held else load_chunk(cast("Dump", part))
+                if name != f"{CHUNK_PREFIX}{chunk.number}":
+                    raise KernelBug(f"{name} is of chunk {chunk.number}")
+                chunks[chunk.number] = chunk
+        if "percpu" not in parts:
+            raise KernelBug(f"no part 'percpu'; expected the state of {self.name}")
         load_percpu(self.percpu, cast("Dump", parts["percpu"]), chunks)
 
     def unnoticed_change(self, cache: Mapping[str, object]) -> str:
@@ -271,7 +278,15 @@ def boot_bitmap(machine: Machine, placed: UnitMemory) -> BitmapSystem:
         reserved_size_bytes=info.reserved_size_bytes,
         dyn_size_bytes=info.dyn_size_bytes,
     )
-    return BitmapSystem(machine, percpu, info.static_size_bytes)
+    return BitmapSystem(machine, percpu, info.static_size_bytes, shape_at_boot(percpu))
+
+
+def _number_in(name: str) -> int:
+    """Return the chunk that a part's name names, one that no chunk has for nonsense."""
+    digits = name.removeprefix(CHUNK_PREFIX)
+    return (
+        int(digits) if len(digits) < 20 and digits.removeprefix("-").isdecimal() else RESERVED - 1
+    )
 
 
 ENTRY = SystemEntry(

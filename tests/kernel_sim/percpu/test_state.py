@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel_sim.errors import KernelBug
 from kernel_sim.percpu.chunk import Chunk
 from kernel_sim.percpu.first_chunk import served_region
 from kernel_sim.percpu.state import (
@@ -107,3 +109,54 @@ def test_every_plain_field_of_the_allocator_is_in_the_dump() -> None:
         "slots", "chunks", "chunk_bases", "chunk_by_base", "lock", "mutex", "statistics",
     )  # fmt: skip
     assert sorted((*PERCPU_SCALARS, *fixed, *otherwise)) == sorted(BitmapPercpu.__slots__)
+
+
+def spoilt_chunk(**values: object) -> tuple[object, ...]:
+    """A chunk's dump with one of its figures, or one of its other pieces by number, changed."""
+    chunk = served_region(0, 0x1000 + 500, 4 * 3000)
+    chunk.alloc_area(10, 1, 200)
+    dump = list(dump_chunk(chunk))
+    for name, value in values.items():
+        if name in CHUNK_SCALARS:
+            scalars = list(dump[0])  # type: ignore[call-overload]
+            scalars[CHUNK_SCALARS.index(name)] = value
+            dump[0] = tuple(scalars)
+        else:
+            dump[int(name.removeprefix("piece"))] = value
+    return tuple(dump)
+
+
+HINTS = (0, 0, 0, 0, 0, 0, 0)
+WORD = bytes(128)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"nr_pages": 1 << 60}, {"nr_pages": -1}, {"nr_pages": 0}, {"start_offset": -4},
+        {"end_offset": 1 << 40}, {"immutable": 1}, {"slot": True}, {"base_addr": 1 << 70},
+        {"piece0": (1, 2, 3)}, {"piece1": b""}, {"piece1": b"\xff"}, {"piece3": ((4, HINTS),)},
+        {"piece3": ((-1, HINTS),)}, {"piece4": ((-1, WORD),)}, {"piece4": ((4, WORD),)},
+        {"piece4": ((0, WORD + b"1"),)}, {"piece5": ((5, WORD),)},
+        {"piece5": ((4, b"\x02" + WORD[1:]),)},
+    ],
+)  # fmt: skip
+def test_a_dump_of_no_chunk_is_refused_before_anything_is_built(values: dict[str, object]) -> None:
+    load_chunk(spoilt_chunk())
+    with pytest.raises(KernelBug, match="the dump of"):
+        load_chunk(spoilt_chunk(**values))
+
+
+def test_lists_of_chunks_that_are_not_there_are_refused(small_kernel: Callable[..., Any]) -> None:
+    percpu = small_kernel().machine.percpu
+    dump = dump_percpu(percpu)
+    scalars, statistics, numbers, lists, *_ = dump
+    chunks = dict(percpu.chunks)
+    for at, value in (
+        (0, scalars[:-1]), (0, (True, *scalars[1:])), (1, statistics[1:]), (2, (*numbers, 0)),  # type: ignore[index,misc]
+        (2, (0,)), (2, (*numbers, 9)), (3, lists[1:]), (3, ((9,), *lists[1:])),  # type: ignore[index,misc]
+    ):  # fmt: skip
+        with pytest.raises(KernelBug):
+            load_percpu(percpu, (*dump[:at], value, *dump[at + 1 :]), chunks)
+        assert dump_percpu(percpu) == dump, "nothing was taken over"
+    load_percpu(percpu, dump, chunks)
