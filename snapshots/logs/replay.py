@@ -19,6 +19,7 @@ from pathlib import Path
 from kernel_sim.alignment import align_down
 from kernel_sim.config import MachineConfig
 from kernel_sim.errors import ConfigError
+from kernel_sim.percpu.catalogue import DEFAULT_SYSTEM
 from snapshots.errors import InputError, TraceError
 from snapshots.export.ftrace_import import import_exported, is_exported_first_line
 from snapshots.logs.allocator_state import AllocatorState
@@ -156,6 +157,12 @@ def replay_log(
         mapping["work"] = {"mode": "scripted"}
         mapping.setdefault("tlb", {"profile": "none"})  # a log says nothing of them
     config = MachineConfig.from_mapping(mapping, where=job.path)
+    if config.percpu.system != DEFAULT_SYSTEM:
+        raise InputError(
+            f"{job.path}: {config.name} has system {config.percpu.system!r}; a log is compared with what"
+            f" {DEFAULT_SYSTEM!r} does; expected a machine of that, or the log as it was exported, with its"
+            " comments"
+        )
     contradiction = _contradiction(config, job.log)
     if contradiction:
         job.reasons.append(contradiction)

@@ -86,6 +86,15 @@ def test_a_machine_that_the_log_contradicts_is_not_used(tmp_path: Path) -> None:
     assert len(report.timeline.machine.cpus) == 2
 
 
+def test_a_machine_of_another_system_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "trace.txt"
+    log.write_text("".join(plain_lines(FORMATS / "trace.txt.gz")))
+    for name in ("legacy-static", "chunk-2009"):
+        machine = tomllib.loads((EXAMPLES / f"{name}.toml").read_text())
+        with pytest.raises(InputError, match=f"has system '{name}'; a log is compared .* 'bitmap'"):
+            replay_path(log, machine)
+
+
 def test_a_machine_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="turbo"):
         replay_path(FORMATS, {"name": "x", "turbo": 1})
