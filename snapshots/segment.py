@@ -34,6 +34,8 @@ from snapshots.state_codec import encode_part
 MARK_KINDS = {
     "percpu_create_chunk": "c",
     "percpu_destroy_chunk": "d",
+    "percpu_add_block": "c",
+    "percpu_free_block": "d",
     "percpu_alloc_percpu_fail": "f",
 }
 SEGMENT_BYTES_MAX = 64 << 20

@@ -74,6 +74,8 @@ def test_marks_are_chunks_that_came_and_went_and_failures() -> None:
         "percpu_create_chunk": "c",
         "percpu_destroy_chunk": "d",
         "percpu_alloc_percpu_fail": "f",
+        "percpu_add_block": "c",
+        "percpu_free_block": "d",
     }
     assert marks_of([]) == []
     assert all(isinstance(mark, Mark) for mark in marks_of(events))
