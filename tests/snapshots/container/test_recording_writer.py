@@ -217,9 +217,8 @@ def test_a_header_that_does_not_fit_leaves_no_file(path: Path, overwrite: bool) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard_limit))
     with pytest.raises(RecordingError, match=r"run\.kms: No space left on device; no recording"):
         RecordingWriter.create(path, {}, overwrite=overwrite)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (hard_limit, hard_limit)
-    )  # pytest may write to a file
+    # Here and not at the end: pytest may write the test's dot to a file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard_limit, hard_limit))
     assert list(path.parent.iterdir()) == []
 
 
