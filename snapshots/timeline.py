@@ -334,7 +334,7 @@ class Timeline:
                 given = self.input_at(self.next_input)
                 if given.step <= machine.step:
                     work = machine.work if given.do != "kworker" else replace(machine.work)
-                    handed.note(self._hand_over(given), work)
+                    handed.note(self._hand_over(given, handed), work)
                     continue
                 if given.step < limit:
                     limit = given.step
@@ -349,7 +349,7 @@ class Timeline:
         self._keep_events()
         return machine.step >= until
 
-    def _hand_over(self, given: Input) -> Call | None:
+    def _hand_over(self, given: Input, handed: HandedOver) -> Call | None:
         index = self.next_input
         again = self.machine.step < self.end_step
         if again and index % MOMENT_EVERY_INPUTS == 0 and self.machine.is_idle:
@@ -357,6 +357,7 @@ class Timeline:
         try:
             call = apply_input(self.machine, given)
         except ConfigError as problem:
+            self.next_input -= handed.take_back(self.machine)
             self._forget_input(index)
             if self.is_foreign and given.do.startswith(HALF_DONE):
                 self._go_back()

@@ -18,6 +18,7 @@ from kernel_sim.config import MachineConfig
 from kernel_sim.inputs import Input
 from kernel_sim.machine_state import check_cache
 from snapshots import timeline as timeline_module
+from snapshots.errors import InputRefused
 from snapshots.recording import Origin, open_recording, save_timeline
 from snapshots.segment import marks_of
 from snapshots.state_codec import state_digest
@@ -316,6 +317,25 @@ def test_inputs_given_at_one_step_stay_whole_where_a_segment_ends() -> None:
         assert events_of(timeline) == events
         for step in range(timeline.end_step, -1, -1):
             assert digest_at(timeline, step) == digests[step]
+
+
+def test_a_refused_input_leaves_no_call_of_its_step_half_begun() -> None:
+    """Found by a walk: the call before it stood on its CPU, though no step was taken and none was due."""
+    timeline = Timeline(boot(small_config(cpus=2)))
+    digest = state_digest(timeline.machine)
+    number = timeline.give("pcpu_alloc", 0, (64, 8, False, GFP_KERNEL, "here"))
+    timeline.give("purge_vmap", 99)
+    timeline.give("pcpu_alloc", 1, (64, 8, False, GFP_KERNEL, "here"))
+    with pytest.raises(InputRefused):
+        timeline.advance(NO_LIMIT)
+    assert (timeline.step, timeline.nr_inputs) == (0, 2)
+    assert state_digest(timeline.machine) == digest
+    timeline.advance(NO_LIMIT)
+    assert timeline.calls[number].done
+    end, digest = timeline.end_step, state_digest(timeline.machine)
+    timeline.seek(0)
+    timeline.seek(end)
+    assert state_digest(timeline.machine) == digest
 
 
 def test_a_call_that_is_held_keeps_its_segment_open() -> None:
