@@ -5,9 +5,8 @@
                           └──► re-execution ──► any step between
 
 A position is a number of steps taken. To stand at one, the nearest kept moment before it is loaded (only
-the parts that differ) and the inputs from there on are given again; what is then looked at is the live
-machine, which can go on from there. An input recorded at step k is handed over when the machine moves on
-from k, so that a position always shows one and the same state. Going on from the past starts a new branch.
+the parts that differ) and the inputs from there on are given again; what is looked at is the live machine.
+An input of step k is handed over when the machine moves on from k: a position shows one state, always.
 """
 
 from __future__ import annotations
