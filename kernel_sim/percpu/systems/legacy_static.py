@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from kernel_sim.alignment import align_up, is_power_of_two
-from kernel_sim.component import from_plain, to_plain
+from kernel_sim.component import from_plain
 from kernel_sim.errors import ConfigError, InvariantBroken, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.slab import SlabAllocator
 from kernel_sim.mm.slab_classes import SLAB_2_6_20
 from kernel_sim.percpu.boot_log import KERN_INFO, BootLine
 from kernel_sim.percpu.module_room import ModuleRoom, RoomState
+from kernel_sim.percpu.one_part import PART, differing_part, dump_one_part, unnoticed_in_one_part
 from kernel_sim.percpu.options import Option
 from kernel_sim.percpu.owned_page import OwnedPage
 from kernel_sim.percpu.pda import PdaTable
@@ -34,7 +35,6 @@ from kernel_sim.percpu.protocol import IntPath, Load, Parts, Path
 from kernel_sim.percpu.stretch import TABLE, Stretch
 from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.primitives import Lock
-from kernel_sim.same_state import is_same
 
 if TYPE_CHECKING:
     from kernel_sim.config import MachineConfig
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 ENOUGH_ROOM_BYTES = 32768
 MODULE_RESERVE_BYTES = 8192
 ERAS = ("2.6.17", "2.6.20")
-PART = "system"
 
 
 @dataclass(slots=True)
@@ -260,19 +259,16 @@ class LegacyStaticSystem:
 
     def dump(self, cache: Mapping[str, object]) -> Parts:
         """Return the whole state as one part, the one in cache if nothing changed."""
-        known = cache.get(PART)
-        if known is None or self._is_changed:
-            known = to_plain(self._state())
-            self._note_changed(False)
-        return {PART: known}
+        parts = dump_one_part(self._state, cache, is_changed=self._is_changed)
+        self._note_changed(False)
+        return parts
 
     def load(self, parts: Mapping[str, object], cache: Mapping[str, object]) -> None:
         """Take over a dumped state, and point gs of every CPU to its PDA."""
-        if PART not in parts:
-            raise KernelBug(f"no part {PART!r}; expected the state of {self.name}")
-        if cache.get(PART) is parts[PART] and not self._is_changed:
+        part = differing_part(parts, cache, self.name, is_changed=self._is_changed)
+        if part is None:
             return
-        state = from_plain(LegacyState, parts[PART], PART)
+        state = from_plain(LegacyState, part, PART)
         self.room.state = state.room
         self.pointers.areas = state.areas
         if self.pda is not None:
@@ -283,9 +279,7 @@ class LegacyStaticSystem:
 
     def unnoticed_change(self, cache: Mapping[str, object]) -> str:
         """Return "system" if it changed without saying so."""
-        if self._is_changed or PART not in cache:
-            return ""
-        return "" if is_same(cache[PART], to_plain(self._state())) else PART
+        return unnoticed_in_one_part(self._state, cache, is_changed=self._is_changed)
 
     def _state(self) -> LegacyState:
         return LegacyState(

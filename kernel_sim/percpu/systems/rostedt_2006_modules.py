@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from kernel_sim.alignment import align_up
-from kernel_sim.component import from_plain, to_plain
+from kernel_sim.component import from_plain
 from kernel_sim.errors import BadAccess, ConfigError, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.percpu.boot_log import BootLine
 from kernel_sim.percpu.kernel_pointers import KernelPointers
 from kernel_sim.percpu.offset_tables import ModuleTable, OffsetTables
+from kernel_sim.percpu.one_part import PART, differing_part, dump_one_part, unnoticed_in_one_part
 from kernel_sim.percpu.options import Option
 from kernel_sim.percpu.owned_page import OwnedPage
 from kernel_sim.percpu.pda import PdaTable
@@ -42,14 +43,12 @@ from kernel_sim.percpu.systems.legacy_static import (
     use_slab_of_the_day,
 )
 from kernel_sim.primitives import Lock
-from kernel_sim.same_state import is_same
 
 if TYPE_CHECKING:
     from kernel_sim.config import MachineConfig
     from kernel_sim.early_memory import EarlyMemory
     from kernel_sim.machine import Machine
 
-PART = "system"
 OFFSET_SECTION_BYTES = 4368
 BY_POINTER = "pointer"
 BY_ARRAY = "array"
@@ -288,19 +287,16 @@ class RostedtModulesSystem:
 
     def dump(self, cache: Mapping[str, object]) -> Parts:
         """Return the whole state as one part, the one in cache if nothing changed."""
-        known = cache.get(PART)
-        if known is None or self._is_changed:
-            known = to_plain(self._state())
-            self._note_changed(False)
-        return {PART: known}
+        parts = dump_one_part(self._state, cache, is_changed=self._is_changed)
+        self._note_changed(False)
+        return parts
 
     def load(self, parts: Mapping[str, object], cache: Mapping[str, object]) -> None:
         """Take over a dumped state, and point gs to PDAs where they are used."""
-        if PART not in parts:
-            raise KernelBug(f"no part {PART!r}; expected the state of {self.name}")
-        if cache.get(PART) is parts[PART] and not self._is_changed:
+        part = differing_part(parts, cache, self.name, is_changed=self._is_changed)
+        if part is None:
             return
-        state = from_plain(RostedtModulesState, parts[PART], PART)
+        state = from_plain(RostedtModulesState, part, PART)
         self.tables.tables, self.pointers.areas = state.tables, state.areas
         if self.pda is not None:
             self.pda.moved = state.pdas
@@ -310,9 +306,7 @@ class RostedtModulesSystem:
 
     def unnoticed_change(self, cache: Mapping[str, object]) -> str:
         """Return "system" if it changed without saying so."""
-        if self._is_changed or PART not in cache:
-            return ""
-        return "" if is_same(cache[PART], to_plain(self._state())) else PART
+        return unnoticed_in_one_part(self._state, cache, is_changed=self._is_changed)
 
     def _state(self) -> RostedtModulesState:
         pdas = self.pda.moved if self.pda is not None else {}

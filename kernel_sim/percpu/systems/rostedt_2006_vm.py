@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from kernel_sim.component import from_plain, to_plain
+from kernel_sim.component import from_plain
 from kernel_sim.errors import ConfigError, InvariantBroken, KernelBug
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.percpu.boot_log import BootLine
 from kernel_sim.percpu.module_room import RoomState
 from kernel_sim.percpu.module_window import ModuleWindow
+from kernel_sim.percpu.one_part import PART, differing_part, dump_one_part, unnoticed_in_one_part
 from kernel_sim.percpu.options import Option
 from kernel_sim.percpu.owned_page import OwnedPage, pages_of_stretches
 from kernel_sim.percpu.pointer_array import PointerArea, PointerArray
@@ -33,14 +34,12 @@ from kernel_sim.percpu.vm_hybrid import HybridAreas
 from kernel_sim.percpu.vm_hybrid_boot import boot_hybrid, boot_lines, place_hybrid
 from kernel_sim.percpu.vm_rfc import RfcAreas, boot_rfc, place_rfc
 from kernel_sim.primitives import Lock
-from kernel_sim.same_state import is_same
 
 if TYPE_CHECKING:
     from kernel_sim.config import MachineConfig
     from kernel_sim.early_memory import EarlyMemory
     from kernel_sim.machine import Machine
 
-PART = "system"
 VARIANTS = ("hybrid", "rfc")
 ACCESSES = ("array", "register")
 PERCPU_SIZE_BYTES = 1 << 20
@@ -263,24 +262,21 @@ class RostedtVmSystem:
 
     def dump(self, cache: Mapping[str, object]) -> Parts:
         """Return the whole state as one part, the one in cache if nothing changed."""
-        known = cache.get(PART)
-        if known is None or self._is_changed:
-            known = to_plain(self._state())
-            self._note_changed(False)
-        return {PART: known}
+        parts = dump_one_part(self._state, cache, is_changed=self._is_changed)
+        self._note_changed(False)
+        return parts
 
     def load(self, parts: Mapping[str, object], cache: Mapping[str, object]) -> None:
         """Take over a dumped state, and let registers hold the offsets that are."""
-        if PART not in parts:
-            raise KernelBug(f"no part {PART!r}; expected the state of {self.name}")
-        if cache.get(PART) is parts[PART] and not self._is_changed:
+        part = differing_part(parts, cache, self.name, is_changed=self._is_changed)
+        if part is None:
             return
         if isinstance(self.vm, HybridAreas):
-            hybrid = from_plain(HybridState, parts[PART], PART)
+            hybrid = from_plain(HybridState, part, PART)
             self.vm.window, self.vm.hot = hybrid.window, hybrid.hot
             self.pointers.areas = hybrid.areas
         else:
-            rfc = from_plain(RfcState, parts[PART], PART)
+            rfc = from_plain(RfcState, part, PART)
             self.vm.room.state, self.vm.allocated = rfc.room, rfc.allocated
             self.pointers.areas = rfc.areas
         for number, cpu in self.machine.cpus.items():
@@ -289,9 +285,7 @@ class RostedtVmSystem:
 
     def unnoticed_change(self, cache: Mapping[str, object]) -> str:
         """Return "system" if it changed without saying so."""
-        if self._is_changed or PART not in cache:
-            return ""
-        return "" if is_same(cache[PART], to_plain(self._state())) else PART
+        return unnoticed_in_one_part(self._state, cache, is_changed=self._is_changed)
 
     def _state(self) -> HybridState | RfcState:
         if isinstance(self.vm, HybridAreas):
