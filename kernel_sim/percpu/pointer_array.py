@@ -68,8 +68,11 @@ class PointerArray:
     def alloc(
         self, cpu: int, size: int, align: int, reserved: bool, gfp: int, call_site: str
     ) -> IntPath:
-        """Return the path of __alloc_percpu(), which knows no alignment and no gfp: it may always sleep."""
-        return self.__alloc_percpu(cpu, size, align, call_site)
+        """Return the path of __alloc_percpu(), which knows no alignment and no gfp: it may always sleep.
+
+        The size is a size_t: what has more bits is cut, for the objects and for what is cleared.
+        """
+        return self.__alloc_percpu(cpu, size & self.machine.arch.address_mask, align, call_site)
 
     def free(self, cpu: int, ptr: int) -> Path:
         """Return the path of free_percpu()."""

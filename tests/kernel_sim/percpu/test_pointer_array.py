@@ -104,6 +104,15 @@ def test_objects_are_zeroed_whatever_was_there(pointers: Pointers) -> None:
     assert all(pointers.read(addr, 32) == bytes(32) for addr in again.values())
 
 
+def test_a_size_is_cut_to_a_size_t() -> None:
+    """As the slab does: else an object of 8 bytes would be cleared as if it had 4 GiB and 8."""
+    pointers = Pointers("i386")
+    area = pointers.arrays.areas[pointers.alloc((1 << 32) + 8)]
+    assert area.size_bytes == 8
+    pointers.arrays.check()
+    assert not Pointers("x86-64").alloc((1 << 32) + 8)
+
+
 def test_entries_of_impossible_cpus_stay_what_they_were_until_2_6_20_clears_them() -> None:
     for clears in (False, True):
         pointers = Pointers(clears=clears)
