@@ -159,7 +159,9 @@ class AreaSystem:
         return self.per_cpu_offset(owner) + ptr & self.machine.arch.address_mask
 
     def per_cpu_offset(self, cpu: int) -> int:
-        """The distance from a ptr to the CPU's copy."""
+        """The distance from a ptr to the CPU's copy; 0 for a CPU that is not possible."""
+        if cpu not in self.machine.cpus:
+            return 0
         base = self.percpu.base_addr - self.percpu.percpu_start
         return base + self.machine.places.unit_offsets[cpu] & self.machine.arch.address_mask
 
@@ -282,7 +284,7 @@ def new_percpu(machine: Machine, plan: AreaPlan, units: Units) -> AreaPercpu:
         base_addr=units.base_addr,
         word_bytes=machine.arch.word_bytes,
         percpu_start=0 if machine.arch.percpu_is_zero_based else machine.symbol("__per_cpu_start"),
-        min_unit_bytes=choices.min_unit_bytes,
+        min_unit_bytes=min(choices.min_unit_bytes, info.unit_size_bytes),
     )
     nr_pages = info.unit_size_bytes >> PAGE_SHIFT
     if plan.how == STATIC:

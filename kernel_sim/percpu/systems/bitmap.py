@@ -134,12 +134,16 @@ class BitmapSystem:
             return False
         return True
 
-    def copy_addr(self, ptr: int, owner: int) -> int:
+    def copy_addr(self, ptr: int, owner: int) -> int | None:
         """Every possible CPU has a copy."""
+        if owner not in self.machine.cpus:
+            return None
         return self.per_cpu_offset(owner) + ptr & self.machine.arch.address_mask
 
     def per_cpu_offset(self, cpu: int) -> int:
-        """The distance from a ptr to the CPU's copy."""
+        """The distance from a ptr to the CPU's copy; 0 for a CPU that is not possible."""
+        if cpu not in self.machine.cpus:
+            return 0
         base = self.percpu.base_addr - self.percpu.percpu_start
         return base + self.machine.places.unit_offsets[cpu] & self.machine.arch.address_mask
 

@@ -113,3 +113,11 @@ def test_a_recorded_run_is_the_same_wherever_one_comes_from(wishes: dict[str, An
     assert again.end_step == timeline.end_step
     timeline.seek(timeline.end_step)
     assert state_digest(again.machine) == state_digest(timeline.machine)
+
+
+def test_a_request_that_no_unit_of_the_mail_can_hold_is_refused_unseen() -> None:
+    """Else each would make a chunk in vain, which the first stages never give back."""
+    kernel = AreaKernel(percpu={"static_bytes": 6000}, stage="mail", unit_bytes=16384)
+    assert not kernel.alloc(20000, 4)
+    assert list(kernel.chunks) == [0]
+    assert kernel.alloc(16384, 4)
