@@ -17,11 +17,12 @@ from dataclasses import replace
 from time import perf_counter
 
 from kernel_sim.call import Call
-from kernel_sim.errors import ConfigError, KernelBug, KernelSimError
+from kernel_sim.errors import ConfigError, KernelBug
 from kernel_sim.events import EventAt
 from kernel_sim.inputs import Input, apply_input
 from kernel_sim.machine import Machine
 from kernel_sim.machine_state import Parts, dump_parts, load_parts
+from snapshots.blame import blamed_on_file
 from snapshots.errors import InputRefused, RecordingError
 from snapshots.handed_over import HandedOver
 from snapshots.input_size import bytes_of
@@ -318,12 +319,7 @@ class Timeline:
 
     def blamed(self, problem: Exception) -> Exception:
         """Return what to raise: what no machine of ours would do is the fault of the file it came from."""
-        if isinstance(problem, KernelSimError) or not self.is_foreign:
-            return problem
-        return RecordingError(
-            f"step {self.machine.step}: the recording holds what no machine can do or be:"
-            f" {type(problem).__name__}: {problem}"
-        )
+        return blamed_on_file(problem, self.machine.step) if self.is_foreign else problem
 
     def _advance(self, until: int) -> bool:
         machine, handed = self.machine, HandedOver()
