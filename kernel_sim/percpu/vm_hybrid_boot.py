@@ -16,7 +16,7 @@ from kernel_sim.errors import ConfigError, KernelBug
 from kernel_sim.mm.page import PAGE_SIZE_BYTES
 from kernel_sim.percpu.boot_log import KERN_WARNING, BootLine
 from kernel_sim.percpu.module_window import ModuleWindow
-from kernel_sim.percpu.systems.legacy_static import copy_section
+from kernel_sim.percpu.static_areas import copy_section
 from kernel_sim.percpu.vm_hybrid import SPACE_CALLER, HybridAreas
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from kernel_sim.mm.gfp import GFP_KERNEL
 from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
 from kernel_sim.mm.paging import PAGE_KERNEL
 from kernel_sim.percpu.module_room import ModuleRoom
+from kernel_sim.percpu.static_areas import copy_section
 from kernel_sim.percpu.stretch import (
     DATA_KINDS,
     FREE,
@@ -33,7 +34,6 @@ from kernel_sim.percpu.stretch import (
     RESERVED_ROOM,
     Stretch,
 )
-from kernel_sim.percpu.systems.legacy_static import copy_section
 
 if TYPE_CHECKING:
     from kernel_sim.early_memory import EarlyMemory

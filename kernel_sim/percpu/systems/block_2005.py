@@ -27,12 +27,12 @@ from kernel_sim.percpu.boot_log import BootLine
 from kernel_sim.percpu.options import Option
 from kernel_sim.percpu.owned_page import OwnedPage, pages_of_stretches
 from kernel_sim.percpu.protocol import IntPath, Load, Parts, Path
+from kernel_sim.percpu.static_areas import StaticAreas
 from kernel_sim.percpu.stretch import Stretch
 from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
 from kernel_sim.percpu.systems.legacy_static import (
     LegacyStaticSystem,
-    StaticAreas,
     boot_legacy_static,
     place_static_areas,
 )

@@ -18,12 +18,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from kernel_sim.alignment import align_up, is_power_of_two
+from kernel_sim.alignment import align_up
 from kernel_sim.component import from_plain
 from kernel_sim.errors import ConfigError, InvariantBroken, KernelBug
-from kernel_sim.mm.page import PAGE_SHIFT, PAGE_SIZE_BYTES
-from kernel_sim.mm.slab import SlabAllocator
-from kernel_sim.mm.slab_classes import SLAB_2_6_20
+from kernel_sim.mm.page import PAGE_SHIFT
 from kernel_sim.percpu.boot_log import KERN_INFO, BootLine
 from kernel_sim.percpu.module_room import ModuleRoom, RoomState
 from kernel_sim.percpu.one_part import PART, differing_part, dump_one_part, unnoticed_in_one_part
@@ -32,6 +30,13 @@ from kernel_sim.percpu.owned_page import OwnedPage
 from kernel_sim.percpu.pda import PdaTable
 from kernel_sim.percpu.pointer_array import PointerArea, PointerArray
 from kernel_sim.percpu.protocol import IntPath, Load, Parts, Path
+from kernel_sim.percpu.static_areas import (
+    StaticAreas,
+    copy_section,
+    line_bytes_of,
+    reserve_static_areas,
+    use_slab_of_the_day,
+)
 from kernel_sim.percpu.stretch import TABLE, Stretch
 from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.primitives import Lock
@@ -53,23 +58,6 @@ class LegacyState:
     room: RoomState
     areas: dict[int, PointerArea]
     pdas: dict[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class StaticAreas:
-    """Every possible CPU's area, by its first byte, and the bytes of the last pages that belong to none."""
-
-    addrs: dict[int, int]
-    area_bytes: int
-    is_one_block: bool
-
-    def size_of(self, cpu: int) -> int:
-        """Return a CPU's bytes, with the rest of the last page where no other area follows."""
-        is_last = not self.is_one_block or cpu == next(reversed(self.addrs))
-        if not is_last:
-            return self.area_bytes
-        addr = self.addrs[cpu]
-        return align_up(addr + self.area_bytes, PAGE_SIZE_BYTES) - addr
 
 
 @dataclass(slots=True)
@@ -326,44 +314,6 @@ def place_static_areas(early: EarlyMemory) -> StaticAreas:
     return reserve_static_areas(early, area_bytes)
 
 
-def line_bytes_of(config: MachineConfig) -> int:
-    """Return SMP_CACHE_BYTES. Raises ConfigError for what is no power of two."""
-    line_bytes = cast("int", config.percpu.option("cache_line_bytes"))
-    if not is_power_of_two(line_bytes):
-        raise ConfigError(
-            f"{config.name}: [percpu.options] cache_line_bytes: {line_bytes}; expected a power of two"
-        )
-    return line_bytes
-
-
-def reserve_static_areas(early: EarlyMemory, area_bytes: int) -> StaticAreas:
-    """Take area_bytes for every possible CPU: end to end, on x86-64 each on its own node.
-
-    Raises ConfigError where no node has room.
-    """
-    config = early.config
-    possible, node_of_cpu = early.topology.possible, early.topology.node_of_cpu
-    base = config.kernel.arch.direct_map_addr
-    if config.kernel.arch.is_64bit:
-        addrs = {cpu: base + _reserve(early, cpu, node_of_cpu[cpu], area_bytes) for cpu in possible}
-        return StaticAreas(addrs, area_bytes, is_one_block=False)
-    start = base + _reserve(
-        early, possible[0], node_of_cpu[possible[0]], area_bytes * len(possible)
-    )
-    addrs = {cpu: start + area_bytes * number for number, cpu in enumerate(possible)}
-    return StaticAreas(addrs, area_bytes, is_one_block=True)
-
-
-def _reserve(early: EarlyMemory, cpu: int, node: int, nr_bytes: int) -> int:
-    phys = early.reserve_near(node, nr_bytes=nr_bytes, align_bytes=PAGE_SIZE_BYTES)
-    if phys is None:
-        raise ConfigError(
-            f"{early.config.name}: no node has {nr_bytes} free bytes in one piece for the per-CPU"
-            f" area from cpu {cpu} on; give node {node} more memory"
-        )
-    return phys
-
-
 def boot_legacy_static(machine: Machine, placed: StaticAreas) -> LegacyStaticSystem:
     """Copy the section to every area, and set up what finds it, modules' room and pointer arrays."""
     config = machine.config
@@ -386,29 +336,6 @@ def boot_legacy_static(machine: Machine, placed: StaticAreas) -> LegacyStaticSys
         offsets = {cpu: system.per_cpu_offset(cpu) for cpu in placed.addrs}
         system.pda = PdaTable.at_boot(machine, line_bytes, offsets)
     return system
-
-
-def copy_section(machine: Machine, start: int, addr: int) -> None:
-    """Copy .data.percpu, page by page, to a CPU's area; what is zero there is zero already."""
-    for done in range(0, machine.config.percpu.static_bytes, PAGE_SIZE_BYTES):
-        nr_bytes = min(PAGE_SIZE_BYTES, machine.config.percpu.static_bytes - done)
-        source, target = machine.space.translate(start + done), machine.space.translate(addr + done)
-        if source is None or target is None:
-            raise ConfigError(
-                f"{machine.config.name}: [symbols] __per_cpu_start: {start + done:#x} is not mapped;"
-                " expected the whole section in the kernel image"
-            )
-        image = machine.memory.read(source, nr_bytes)
-        if any(image):
-            machine.memory.write(target, image)
-
-
-def use_slab_of_the_day(machine: Machine, line_bytes: int) -> None:
-    """Let the slab of 2.6.20 have the classes of this cache line and NR_CPUS; others have no such choice."""
-    if machine.slab.profile == SLAB_2_6_20:
-        machine.slab = SlabAllocator(
-            machine.pages, SLAB_2_6_20, line_bytes, machine.config.kernel.nr_cpus, machine.arch.name
-        )
 
 
 ENTRY = SystemEntry(

@@ -32,16 +32,16 @@ from kernel_sim.percpu.owned_page import OwnedPage
 from kernel_sim.percpu.pda import PdaTable
 from kernel_sim.percpu.pointer_array import PointerArea, PointerArray
 from kernel_sim.percpu.protocol import IntPath, Load, Parts, Path
-from kernel_sim.percpu.stretch import PADDING, STATIC, TABLE, Stretch
-from kernel_sim.percpu.system_entry import SystemEntry
-from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
-from kernel_sim.percpu.systems.legacy_static import (
+from kernel_sim.percpu.static_areas import (
     StaticAreas,
     copy_section,
     line_bytes_of,
     reserve_static_areas,
     use_slab_of_the_day,
 )
+from kernel_sim.percpu.stretch import PADDING, STATIC, TABLE, Stretch
+from kernel_sim.percpu.system_entry import SystemEntry
+from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
 from kernel_sim.primitives import Lock
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from kernel_sim.percpu.options import Option
 from kernel_sim.percpu.owned_page import OwnedPage, pages_of_stretches
 from kernel_sim.percpu.pointer_array import PointerArea, PointerArray
 from kernel_sim.percpu.protocol import IntPath, Load, Parts, Path
+from kernel_sim.percpu.static_areas import line_bytes_of, use_slab_of_the_day
 from kernel_sim.percpu.stretch import HOLE, TABLE, Stretch
 from kernel_sim.percpu.system_entry import SystemEntry
 from kernel_sim.percpu.systems.legacy_static import ENTRY as LEGACY_STATIC
-from kernel_sim.percpu.systems.legacy_static import line_bytes_of, use_slab_of_the_day
 from kernel_sim.percpu.vm_hybrid import HybridAreas
 from kernel_sim.percpu.vm_hybrid_boot import boot_hybrid, boot_lines, place_hybrid
 from kernel_sim.percpu.vm_rfc import RfcAreas, boot_rfc, place_rfc

@@ -13,8 +13,8 @@ from kernel_sim.component import to_plain
 from kernel_sim.errors import ConfigError, InvariantBroken, KernelBug, KernelFault
 from kernel_sim.machine_state import check_cache, dump_parts, load_parts
 from kernel_sim.mm.gfp import GFP_KERNEL
+from kernel_sim.percpu.static_areas import copy_section
 from kernel_sim.percpu.stretch import RESERVED_ROOM, STATIC, TABLE
-from kernel_sim.percpu.systems.legacy_static import copy_section
 from snapshots.compare.section_object import section_object
 from snapshots.origin import Origin
 from snapshots.recording import open_recording, save_timeline
