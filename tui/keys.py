@@ -91,7 +91,9 @@ def bindings(keys: Sequence[Key] = KEYS) -> list[Binding]:
             continue
         for name in key.keys.split(","):
             action = f"pane({name})" if key.action == "pane" else key.action
-            found.append(Binding(name, action, key.label or key.help, show=False))
+            # The command line opens before the next key is looked at: a paste brings many at once.
+            first = key.action == "command"
+            found.append(Binding(name, action, key.label or key.help, show=False, priority=first))
     return found
 
 

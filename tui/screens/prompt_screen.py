@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
@@ -45,6 +46,7 @@ class PromptScreen(ModalScreen[str | None]):
         self.history = history if history is not None else []
         self.recalled = len(self.history)
         self.suggester = suggester
+        self.typed_ahead = ""
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
@@ -55,6 +57,22 @@ class PromptScreen(ModalScreen[str | None]):
             field.cursor_blink = False
             yield field
             yield Static(self.hint, id="prompt-hint", markup=False)
+
+    def on_key(self, event: Key) -> None:
+        """Keep what is typed before the field is there to take it: pastes and macros are that fast."""
+        if self.focused is None and event.character and event.is_printable:
+            self.typed_ahead += event.character
+            event.stop()
+            event.prevent_default()
+
+    def on_descendant_focus(self) -> None:
+        """Give the field what was typed ahead of it."""
+        if self.typed_ahead:
+            field = self.query_one(Input)
+            text, self.typed_ahead = self.typed_ahead, ""
+            field.select_on_focus = False
+            field.value = text
+            field.cursor_position = len(text)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Leave with the text if it is good, else say what is wrong with it."""
