@@ -101,8 +101,10 @@ def autosaved(
     try:
         yield
     except BaseException as problem:
-        if isinstance(problem, KernelSimError) and not (keep_unsaved and autosave.is_unsaved):
-            autosave.end(keep_unsaved=False)  # told in words, as a wrong line of a script: no death
+        no_death = isinstance(problem, KernelSimError | BrokenPipeError)
+        if no_death and not (keep_unsaved and autosave.is_unsaved):
+            # Told in words, as a wrong line of a script, or whoever read our output has seen enough.
+            autosave.end(keep_unsaved=False)
         else:
             autosave.leave()
         raise

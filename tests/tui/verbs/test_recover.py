@@ -15,6 +15,7 @@ from snapshots.recording import open_recording
 from tests.child import command_line, line_with, running
 from tui.debugger.autosave import attach, offers
 from tui.debugger.console import execute
+from tui.verbs import recover
 from tui.verbs.door import open_session
 
 ROOT = Path(__file__).parents[3]
@@ -123,3 +124,20 @@ def test_a_script_with_a_wrong_line_is_no_session_that_died(lines: str, tmp_path
     script.write_text(lines)
     assert kmemscope("script", script, MACHINE).exit_code == 2
     assert offers() == []
+
+
+def test_a_script_whose_reader_has_seen_enough_is_no_session_that_died() -> None:
+    """`kmemscope script … | head -1`."""
+    session = open_session(MACHINE)
+    with pytest.raises(BrokenPipeError), recover.autosaved(session, MACHINE, keep_unsaved=False):
+        asyncio.run(execute(session, "alloc 0 64"))
+        raise BrokenPipeError
+    assert not offers()
+
+
+def test_a_console_whose_reader_went_away_with_work_unsaved_is_offered() -> None:
+    session = open_session(MACHINE)
+    with pytest.raises(BrokenPipeError), recover.autosaved(session, MACHINE):
+        asyncio.run(execute(session, "alloc 0 64"))
+        raise BrokenPipeError
+    assert offers()
