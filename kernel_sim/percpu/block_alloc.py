@@ -44,7 +44,9 @@ async def __alloc_percpu(
             f"kernel BUG: alloc_percpu() with flags {gfp:#x}; it takes GFP_KERNEL, GFP_ATOMIC"
         )
     currency_bytes = percpu.geometry.currency_bytes
-    size_bytes = align_up(size, currency_bytes)
+    mask = percpu.machine.arch.address_mask  # both are a size_t: what is negative is vast
+    size, align = size & mask, align & mask
+    size_bytes = align_up(size, currency_bytes) & mask
     align = align or currency_bytes
     buf_ctl = None
     if _is_possible(percpu, cpu, size_bytes, align):

@@ -43,6 +43,17 @@ def test_more_than_a_block_is_more_than_it_can_handle(kernel: BlockKernel) -> No
     assert len(kernel.blocks) == 1
 
 
+def test_what_is_negative_is_a_vast_size_t(kernel: BlockKernel) -> None:
+    """An alignment of -1 would be found nowhere, and block after block made until no page is left."""
+    vast = (1 << 8 * kernel.machine.arch.word_bytes) - 1
+    assert kernel.alloc(4, -1) == 0
+    line = f"alloc_percpu: alignment {vast} requested is more than a page"
+    assert kernel.machine.kernel_log[-1] == (4, line)
+    assert kernel.alloc(-8) == 0
+    assert kernel.machine.kernel_log[-1][1].startswith(f"alloc_percpu: size {vast - 7} requested")
+    assert not kernel.blocks
+
+
 def test_an_alignment_above_a_page_is_refused_at_once(kernel: BlockKernel) -> None:
     assert kernel.alloc(8, 4096) % 4096 == 0
     assert kernel.alloc(8, 8192) == 0
