@@ -36,6 +36,7 @@ from tests.kernel_sim.percpu.catalogue_machines import (
     keeps_mistakes,
     variants_of,
 )
+from tests.kernel_sim.percpu.drawing_laws import check_apart
 
 SIZES = (1, 4, 24, 64, 200, 1024, 3000, 4096)
 ALIGNS = (1, 4, 8, 64)
@@ -176,6 +177,7 @@ class Crowd:
         self.nr_looks += 1
         if self.nr_looks % self.checks_every == 0 or self.machine.is_idle:
             check_machine(self.machine)
+            check_apart(self.machine)
             self._check_areas()
 
     def _note(self, asked: Asked) -> None:
