@@ -32,7 +32,7 @@ async def test_it_draws_the_rows_of_the_map_view(
     screen: Screen, system: str, size: tuple[int, int]
 ) -> None:
     session = busy_session_of(system)
-    async with screen(session, size) as (app, _):
+    async with screen(session, size) as (app, pilot):
         shown = map_of(app)
         layout = shown.layout_now
         assert layout is not None and layout.index.complete
@@ -42,6 +42,10 @@ async def test_it_draws_the_rows_of_the_map_view(
                 assert text[shown.gutter_columns :].startswith(cells)
             else:
                 assert text.startswith(layout.lines[number].text[: shown.size.width - 4])
+        for _ in range(100):  # the title comes by message, when the pane has its turn
+            if app.desk.map_pane.border_title:
+                break
+            await pilot.pause(0.02)
         assert system in str(app.desk.map_pane.border_title)
 
 
