@@ -63,16 +63,26 @@ async def test_every_key_does_something_sensible(
         assert session.step == session.end_step and app.return_code is None
 
 
+async def titled(pilot: Any, pane: Any, words: str = "map") -> None:
+    """Wait for the pane's title, which comes by message when the pane has its turn."""
+    for _ in range(100):
+        if words in str(pane.border_title):
+            return
+        await pilot.pause(0.02)
+
+
 async def test_a_branch_with_another_system_gets_its_map(screen: Screen, settle: Screen) -> None:
     session = busy_session_of("bitmap")
     async with screen(session, (120, 40)) as (app, pilot):
         pane = app.desk.map_pane
+        await titled(pilot, pane)
         assert pane.current is pane.chunk_map and pane.border_title == "1 chunk map"
         app.mover.carry_out("what-if percpu.system=chunk-2009")
         await settle(app, pilot)
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert session.machine.system.name == "chunk-2009"
+        await titled(pilot, pane, "chunk-2009")
         assert pane.current is pane.stretch_map and "chunk-2009" in str(pane.border_title)
         pane.current.focus()
         await pilot.pause()
