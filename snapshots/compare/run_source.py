@@ -27,6 +27,8 @@ from kernel_sim.events import (
 )
 from kernel_sim.inputs import Input
 from kernel_sim.modules.elf_object import parse_elf
+from kernel_sim.modules.module_events import ModuleFree
+from kernel_sim.modules.module_events import ModuleLoad as ModuleFormed
 from snapshots.compare.workload import (
     ONE_VARIABLE_EACH,
     Access,
@@ -103,7 +105,11 @@ class _Reader:
     timeline: Timeline
     static: range
     areas: _Areas = field(default_factory=_Areas)
-    loading: dict[int, tuple[str, int]] = field(default_factory=dict)  # by CPU: module, variables
+    mask: int = (1 << 64) - 1
+    loading: dict[int, ModuleLoad] = field(default_factory=dict)  # by CPU
+    sections: dict[str, None] = field(
+        default_factory=dict
+    )  # of modules, that no event has a ptr of
     left_out: Counter[str] = field(default_factory=Counter)
     notes: dict[str, None] = field(default_factory=dict)
     nr_made: int = 0
@@ -141,10 +147,10 @@ class _Reader:
             self.left_out[do] += 1
 
     def _note_loading(self, given: Input) -> None:
-        nr_variables = _nr_percpu_variables(given)
         self.loading.pop(given.cpu, None)
-        if nr_variables:
-            self.loading[given.cpu] = (cast("str", given.args[1]), nr_variables)
+        section = _percpu_section(given)
+        if section is not None:
+            self.loading[given.cpu] = section
 
     def _use(self, given: Input) -> Iterator[Operation]:
         ptr = cast("int", given.args[0])
@@ -177,6 +183,16 @@ class _Reader:
                 yield _gone(area, at.cpu)
             else:
                 self.left_out["free of nothing that lives"] += 1
+        elif isinstance(event, ModuleFormed):
+            section = self.loading.pop(at.cpu, None)
+            if (
+                section is not None
+            ):  # its system told of no area: slots, a window, a block of its own
+                self.sections[section.name] = None
+                yield section
+        elif isinstance(event, ModuleFree) and event.name in self.sections:
+            del self.sections[event.name]
+            yield ModuleUnload(event.name, at.cpu)
 
     def _made(
         self, cpu: int, event: PercpuAllocPercpu | PercpuAllocPercpuFail
@@ -184,32 +200,41 @@ class _Reader:
         ptr = event.ptr if isinstance(event, PercpuAllocPercpu) else 0
         self.nr_made += 1
         number, size, align = self.nr_made, event.size, event.align
+        span_bytes = 1 if self._is_handle(event) else max(size, 1)
         if not event.reserved:
             made = Alloc(number, size, align, event.is_atomic, cpu)
-            return _Area(ptr, max(size, 1), number), made
-        name, nr_variables = self.loading.pop(cpu, (f"section_{number}", 0))
-        if not nr_variables:
+            return _Area(ptr, span_bytes, number), made
+        loading = self.loading.pop(cpu, None)
+        if loading is None:
             self.notes[ONE_VARIABLE_EACH] = None
-            nr_variables = 1
-        section = ModuleLoad(name, size, align, nr_variables, cpu)
-        return _Area(ptr, max(size, 1), number, name), section
+            loading = ModuleLoad(f"section_{number}", size, align, 1, cpu)
+        section = loading._replace(size_bytes=size, align_bytes=align)
+        return _Area(ptr, span_bytes, number, section.name), section
+
+    def _is_handle(self, event: PercpuAllocPercpu | PercpuAllocPercpuFail) -> bool:
+        """Say whether a ptr is the complement of an address: then the next ptr is another area's."""
+        if isinstance(event, PercpuAllocPercpuFail):
+            return False
+        return event.ptr == ~(event.base_addr + event.off) & self.mask
 
 
 def _gone(area: _Area, cpu: int) -> Operation:
     return ModuleUnload(area.module, cpu) if area.module else Free(area.number, cpu)
 
 
-def _nr_percpu_variables(given: Input) -> int:
-    """Return how many per-CPU variables a module's file has, 0 if it has no section for them."""
+def _percpu_section(given: Input) -> ModuleLoad | None:
+    """Return the per-CPU section of a module's file as the work it is, None if it has none."""
     try:
         elf = parse_elf(cast("bytes", given.args[0]))
         section = elf.find_percpu_section()
     except KernelSimError:
-        return 0
+        return None
     if section is None or not section.size_bytes:
-        return 0
+        return None
     sized = [symbol for symbol in elf.symbols if symbol.section_index == section.index]
-    return max(1, sum(symbol.size_bytes > 0 for symbol in sized))
+    nr_variables = max(1, sum(symbol.size_bytes > 0 for symbol in sized))
+    name = cast("str", given.args[1])
+    return ModuleLoad(name, section.size_bytes, section.align or 1, nr_variables, given.cpu)
 
 
 def workload_of_run(timeline: Timeline, *, name: str, origin: str) -> Workload:
@@ -223,7 +248,8 @@ def reading_run(
     """Do as workload_of_run() in slices; yields how many operations were read, of how many inputs."""
     machine = timeline.machine
     start = machine.system.percpu_start
-    reader = _Reader(timeline, range(start, start + machine.system.static_bytes))
+    static = range(start, start + machine.system.static_bytes)
+    reader = _Reader(timeline, static, mask=machine.arch.address_mask)
     operations: list[Operation] = []
     for operation in reader.operations():
         operations.append(operation)

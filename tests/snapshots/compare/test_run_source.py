@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_sim.boot import boot
+from kernel_sim.percpu.catalogue import CATALOGUE
 from snapshots.compare.run_source import _Area, _Areas, workload_of_run
 from snapshots.compare.workload import (
     Access,
@@ -22,6 +24,7 @@ from snapshots.compare.workload import (
     Workload,
 )
 from snapshots.timeline import Timeline
+from tests.kernel_sim.percpu.any_system import machine_of_system
 from tests.snapshots.conftest import small_config
 
 GFP_KERNEL, GFP_ATOMIC = 0xCC0, 0xA20
@@ -160,3 +163,28 @@ def test_areas_agree_with_a_list_that_is_searched(steps: list[tuple[int, int, bo
         for at in range(75):
             wanted = next((a for a in slow if a.ptr <= at < a.ptr + a.size_bytes), None)
             assert areas.find(at) == wanted
+
+
+@pytest.mark.parametrize(
+    "name", ["legacy-static", "block-2005", "rostedt-2006-modules", "rostedt-2006-vm"]
+)
+def test_systems_of_before_2009_are_read_as_they_ran(name: str) -> None:
+    """Disguised pointers lie close together; sections of modules have no event of their own."""
+    timeline = Timeline(machine_of_system(CATALOGUE[name], "i386"))
+    one, two = allocate(timeline, 0, 64), allocate(timeline, 1, 2000)
+    timeline.take("this_cpu_write", 1, (two, 1, 4))
+    timeline.take("load_module", 0, ((OBJECTS / "wide-i386.o").read_bytes(), "wide", ""))
+    timeline.take("delete_module", 0, ("wide",))
+    timeline.take("free_percpu", 0, (one,))
+    assert timeline.machine.fault is None
+    operations = work_of(timeline).operations
+    section = next(each for each in operations if isinstance(each, ModuleLoad))
+    assert section.name == "wide" and section.size_bytes > 0 and section.nr_variables > 0
+    assert operations == (
+        Alloc(1, 64, 8, False, 0),
+        Alloc(2, 2000, 8, False, 1),
+        Access(2, 1, 1, True),
+        section,
+        ModuleUnload("wide", 0),
+        Free(1, 0),
+    )
