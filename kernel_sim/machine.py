@@ -126,7 +126,8 @@ class Machine:
         """The bitmap allocator. Raises NotThisSystem on a machine with another system."""
         if self.bitmap is None:
             raise NotThisSystem(
-                f"this machine's per-CPU memory is {self.system.name!r}; expected 'bitmap'"
+                f"this machine's per-CPU memory is {self.system.name!r}; expected 'bitmap':"
+                " see map, stretches or account"
             )
         return self.bitmap
 

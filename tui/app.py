@@ -15,6 +15,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 from textual.worker import Worker
 
+from kernel_sim.percpu.catalogue import DEFAULT_SYSTEM, system_entry
 from tui.asking import Asking
 from tui.comparing import Comparing
 from tui.debugger import place as pasted
@@ -153,7 +154,9 @@ class KmemscopeApp(App[None]):
 
     def _show_tabs(self) -> None:
         config = self.session.machine.config
-        name = f"{config.name} · Linux {config.kernel.version}"
+        entry = system_entry(config.percpu.system)
+        is_default = entry.name == DEFAULT_SYSTEM
+        name = f"{config.name} · {f'Linux {config.kernel.version}' if is_default else entry.years}"
         focused = self.desk.name_of(pane) if (pane := self._pane()) is not None else ""
         self.tab_line.show(self.desk.tabs(), self.desk.shown_names(), focused, name)
 

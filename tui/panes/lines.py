@@ -48,7 +48,7 @@ class TabLine(Widget):
         return 2 if names + 2 * len(self.tabs) < self.size.width else 1
 
     def render_line(self, y: int) -> Strip:
-        """Return the line: tabs on the left, the machine's name on the right if there is room."""
+        """Return the line: tabs on the left, the machine's name on the right as far as there is room."""
         hidden = self.get_component_rich_style("tabs--hidden")
         segments = [Segment(" ", hidden)]
         for number, name in self.tabs:
@@ -65,9 +65,12 @@ class TabLine(Widget):
             segments.append(Segment(" " * self._gap, hidden))
         used = sum(cell_len(segment.text) for segment in segments)
         room = self.size.width - used - 1
-        if len(self.machine_name) <= room:
-            segments.append(Segment(" " * (room - len(self.machine_name)), hidden))
-            segments.append(Segment(self.machine_name, self.get_component_rich_style("tabs--name")))
+        for cut in ("\n", " (", ", "):  # whole, or less and less of a system's years
+            name = self.machine_name.partition(cut)[0]
+            if len(name) <= room:
+                segments.append(Segment(" " * (room - len(name)), hidden))
+                segments.append(Segment(name, self.get_component_rich_style("tabs--name")))
+                break
         return Strip(segments).adjust_cell_length(self.size.width, hidden)
 
     def on_click(self, event: events.Click) -> None:

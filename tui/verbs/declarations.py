@@ -57,18 +57,21 @@ def _read(path: Path) -> tuple[str, str]:
 
 
 def _output(sources: list[tuple[str, str]], has_offsets: bool, objects: bool) -> Output:
-    from kernel_sim.percpu.declarations import ERROR, check_declarations
+    from kernel_sim.percpu.declarations import ERROR, check_declarations, declared_objects
     from tui.debugger.output import Output
-    from tui.debugger.table import Column, Table
+    from tui.debugger.table import Column, Table, count
 
     findings = check_declarations(sources, has_offsets=has_offsets)
     is_good = not any(finding.severity == ERROR for finding in findings)
     if objects:
         return Output(table=_objects(sources, has_offsets), ok=is_good)
+    nr_found = len(declared_objects(sources, has_offsets=False))
+    found = count(nr_found, "per-CPU declaration") if nr_found else "no per-CPU declaration"
     table = Table(
         "per-CPU variables of C sources" + ("" if findings else ": nothing to complain about"),
         (Column("where"), Column("severity"), Column("text")),
         tuple((finding.where, finding.severity, finding.text) for finding in findings),
+        (f"{found} found in {count(len(sources), 'file')}",),
     )
     return Output(table=table, ok=is_good)
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 
 import pytest
 
+from kernel_sim.config import MachineConfig
+from tests.tui.debugger.conftest import EXAMPLES
 from tui.debugger.session import Session
 from tui.panes.lines import broken
 
@@ -56,3 +59,21 @@ async def test_the_status_line_tells_a_page_fault_in_one_sentence(
             "page fault on cpu 1: write to 0xffffc90000005000 (not present), "
             "in a vmalloc area of vmalloc, its guard page; P: back before it"
         )
+
+
+@pytest.mark.parametrize(
+    ("width", "name"),
+    [
+        (150, "legacy-static · 2002 to 2009 (2.6.13 to 2.6.29)"),
+        (120, "legacy-static · 2002 to 2009"),
+    ],
+)
+async def test_a_machine_of_the_past_is_named_with_its_years(
+    screen: Hand, width: int, name: str
+) -> None:
+    path = EXAMPLES / "legacy-static.toml"
+    config = MachineConfig.from_mapping(tomllib.loads(path.read_text()), where=path.name)
+    async with screen(Session.boot(config), (width, 40)) as (app, pilot):
+        await pilot.pause()
+        text = app.tab_line.render_line(0).text
+        assert text.rstrip().endswith(name) and "Linux" not in text

@@ -57,3 +57,10 @@ def test_what_cannot_be_read_is_said_in_a_line(tmp_path: Path) -> None:
     large.write_bytes(b" " * ((1 << 20) + 1))
     refused = declarations(str(large))
     assert refused.exit_code == 2 and "expected a C source of at most" in refused.stderr
+
+
+def test_how_many_were_found_is_said(files: list[str], tmp_path: Path) -> None:
+    assert "2 per-CPU declarations found in 2 files" in declarations(*files).stdout
+    empty = tmp_path / "empty.c"
+    empty.write_text("int hits;\n", encoding="utf-8")
+    assert "no per-CPU declaration found in 1 file" in declarations(str(empty)).stdout

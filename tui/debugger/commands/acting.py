@@ -11,7 +11,7 @@ from kernel_sim.call import Arg
 from kernel_sim.errors import KernelFault
 from kernel_sim.mm.gfp import GFP_ATOMIC, GFP_KERNEL
 from snapshots.branches import Branch
-from tui.debugger.commands.outcomes import access_cost, tlb_counters, why_no_memory
+from tui.debugger.commands.outcomes import access_cost, tlb_counters, why_no_memory, why_refused
 from tui.debugger.commands.registry import (
     NUMBER,
     ONLINE_CPU,
@@ -92,6 +92,9 @@ async def alloc(seat: Seat, cpu: int, size: int, *words: Value) -> Output:
         return told(seat, f"pcpu_alloc on cpu {cpu} has not ended: see stack {cpu}")
     if result:
         return told(seat, f"ptr {result:#x}")
+    refused = why_refused(seat.session, first_event, size)
+    if refused is not None:
+        return told(seat, f"refused: {size} bytes, alignment {align}: ptr 0", *refused)
     why = why_no_memory(seat.session, first_event)
     return told(seat, f"no room for {size} bytes: ptr 0", *why)
 

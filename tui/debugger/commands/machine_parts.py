@@ -90,7 +90,9 @@ async def cpu_hotplug(seat: Seat, way: str, cpu: int, *words: Value) -> Output:
     if isinstance(result, Output):
         return result
     state = "online" if way == UP else "offline"
-    return _ended(seat, result, f"cpu {cpu} is {state}", f"cpu {cpu} stays", nr_logged)
+    is_absent = way == UP and cpu not in session.machine.topology.present
+    bad = f"cpu {cpu} is not present" if is_absent else f"cpu {cpu} stays"
+    return _ended(seat, result, f"cpu {cpu} is {state}", bad, nr_logged)
 
 
 async def fail(seat: Seat, what: str, *words: str) -> Output:

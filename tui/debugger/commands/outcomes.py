@@ -14,11 +14,20 @@ from kernel_sim.mm.tlb import TlbCounters
 from tui.debugger.session import Session
 from tui.debugger.table import count
 
+REFUSALS = ("illegal size (", "requested is more than ")
+"""What the kernel's lines say when a request itself is wrong, whatever room there is."""
+
+
+def why_refused(session: Session, first_event: int, size: int) -> tuple[str, ...] | None:
+    """Return the kernel's lines about a request that it refused unseen, None if it was not refused."""
+    lines = _printed(session, first_event)
+    refusals = tuple(line for line in lines if any(words in line for words in REFUSALS))
+    return refusals if refusals or not size else None
+
 
 def why_no_memory(session: Session, first_event: int) -> tuple[str, ...]:
     """Return what tells why a call got no memory: the kernel's lines since an event, and what to look at."""
-    events = (session.event(number).event for number in range(first_event, session.nr_events))
-    lines = [event.text for event in events if isinstance(event, Printk)]
+    lines = _printed(session, first_event)
     pages = session.machine.pages
     if pages.fault is not None and pages.fault.nr_failed:
         failed = count(pages.fault.nr_failed, "request")
@@ -28,6 +37,12 @@ def why_no_memory(session: Session, first_event: int) -> tuple[str, ...]:
     elif not lines:
         lines.append("zones tells what each zone has left")
     return tuple(lines)
+
+
+def _printed(session: Session, first_event: int) -> list[str]:
+    """Return the lines that the kernel printed since an event."""
+    events = (session.event(number).event for number in range(first_event, session.nr_events))
+    return [event.text for event in events if isinstance(event, Printk)]
 
 
 def access_cost(session: Session, cpu: int, before: TlbCounters | None) -> str:

@@ -11,6 +11,7 @@ from tui.debugger.table import DEC, FLAG, HEX, Cell, Column, Table
 from tui.debugger.views.hotplug import NAME_OF, state_of
 
 OFFLINE = "(offline)"
+NOT_PRESENT = "(not present)"
 
 
 UNIT_COLUMNS = (
@@ -35,7 +36,8 @@ def _columns(machine: Machine) -> tuple[Column, ...]:
         ),
         *(COPY_COLUMNS if machine.bitmap is None else UNIT_COLUMNS),
         Column(
-            "call", help="the call under way; (offline), or (at 36) of hotplug, where none can be"
+            "call",
+            help="the call under way; (offline), (not present), or (at 36) of hotplug: none can be",
         ),
         Column("context", help="task, irq, kworker, kthread or stopper"),
         Column("waits_for", help="the lock it asked for and who holds it"),
@@ -57,7 +59,7 @@ def cpus_view(session: Session, chunk: int = 0) -> Table:
             cpu.gs_base,
             word_at(machine, table + number * machine.arch.word_bytes),
             *_place_cells(machine, number, chunk),
-            cpu.current.name if cpu.current else _absence(cpu),
+            cpu.current.name if cpu.current else _absence(machine, cpu),
             cpu.current.context if cpu.current else None,
             waits_for(cpu),
             len(cpu.pending) + len(cpu.interrupts),
@@ -79,10 +81,12 @@ def _place_cells(machine: Machine, cpu: int, chunk: int) -> tuple[int | None, ..
     return offset, base_addr + offset & machine.arch.address_mask
 
 
-def _absence(cpu: Cpu) -> str | None:
-    """Return why no call can be on a CPU without one: offline, or at a step of coming or going."""
+def _absence(machine: Machine, cpu: Cpu) -> str | None:
+    """Return why no call can be on a CPU without one: absent, offline, or at a step of hotplug."""
     if cpu.online:
         return None
+    if cpu.number not in machine.topology.present:
+        return NOT_PRESENT
     return f"(at {cpu.hotplug_state})" if cpu.hotplug_state else OFFLINE
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from snapshots.figures.figure import OFF, Figure, Value, shown_value
+from snapshots.figures.figure import DIFFERS, OFF, Figure, Value, shown_value
 from snapshots.figures.inputs import AS_MAILED, FigureInputs, input_rows, moved_inputs
 from tui.debugger.output import Output
 from tui.debugger.render import table_text
@@ -56,7 +56,7 @@ def figures_view(figures: Sequence[Figure], inputs: FigureInputs) -> Table:
     )  # fmt: skip
     verdicts = [each.verdict(with_mail=with_mail) for each in figures]
     nr_off = verdicts.count(OFF)
-    told = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in dict.fromkeys(verdicts))
+    told = ", ".join(_counted(verdicts.count(kind), kind) for kind in dict.fromkeys(verdicts))
     notes = [f"{count(len(rows), 'figure')}: {told}" if rows else "no figure"]
     if nr_off:
         notes.append("off: " + " ".join(each.number for each in figures if _is_off(each, inputs)))
@@ -100,6 +100,12 @@ def _said(figure: Figure, inputs: FigureInputs, in_detail: bool) -> list[str]:
         said.append(figure.note)
     said.append(f"see: {figure.command}")
     return [text for text in said if text]
+
+
+def _counted(number: int, verdict: str) -> str:
+    """Return `1 differs` or `6 differ`."""
+    plural = "differ" if verdict == DIFFERS else verdict
+    return f"{number} {verdict if number == 1 else plural}"
 
 
 def _cell(value: Value) -> Cell:

@@ -55,7 +55,7 @@ def test_a_chunk_that_changed_in_silence_is_found(small_kernel: Build) -> None:
 def test_without_it_its_listings_say_so(small_kernel: Build) -> None:
     machine = small_kernel().machine
     machine.bitmap = None
-    with pytest.raises(NotThisSystem, match="'bitmap'"):
+    with pytest.raises(NotThisSystem, match="'bitmap': see map, stretches or account"):
         _ = machine.percpu
     machine.units = None
     with pytest.raises(NotThisSystem, match="no chunks of units"):

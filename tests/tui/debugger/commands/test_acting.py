@@ -46,6 +46,13 @@ def test_no_room_is_an_answer_and_no_error(session: Session, tell) -> None:
     assert tell("fail-pages never", "alloc 0 32768").lines[0].startswith("ptr 0x")
 
 
+@pytest.mark.parametrize("line", ["alloc 0 0", "alloc 0 8 24"])
+def test_a_request_that_the_kernel_refuses_has_nothing_to_do_with_room(tell, line: str) -> None:
+    text = "\n".join(tell(line).lines)
+    assert text.startswith("refused: ") and "illegal size" in text
+    assert "no room" not in text and "zones" not in text
+
+
 def test_a_machine_at_a_fault_must_go_back_before_it_acts(session: Session, tell) -> None:
     tell("alloc 0 8", "free 0 0x999")
     with pytest.raises(CommandError, match="go back"):

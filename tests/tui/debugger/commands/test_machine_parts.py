@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.tui.debugger.conftest import OBJECTS
 from tui.debugger.commands import machine_parts
 from tui.debugger.commands.machine_parts import module_name
+from tui.debugger.console import execute
 from tui.debugger.errors import CommandError
 from tui.debugger.session import Session
 
@@ -137,3 +139,8 @@ def test_a_module_may_be_loaded_step_by_step_while_a_cpu_comes_up(session: Sessi
     assert [*session.machine.modules.modules[0].variables] == ["a"]
     with pytest.raises(CommandError, match="'9' is no CPU"):
         tell(f"insmod {PLAIN} cpu=9")
+
+
+def test_a_cpu_that_is_not_present_is_named_so(boot_example) -> None:
+    session = boot_example("possible-gt-online")
+    assert asyncio.run(execute(session, "cpu up 7")).lines[0] == "cpu 7 is not present: -EINVAL"

@@ -39,3 +39,8 @@ def test_a_cpu_that_comes_up_tells_how_far_it_is(session: Session, tell) -> None
     tell("cpu up 3 later", "step 5")
     state = session.machine.cpus[3].hotplug_state
     assert state and column(cpus_view(session), "call")[3] == f"(at {state})"
+
+
+def test_a_cpu_that_is_not_present_is_not_just_offline(boot_example) -> None:
+    calls = column(cpus_view(boot_example("possible-gt-online")), "call")
+    assert calls[4:] == ["(offline)"] * 2 + ["(not present)"] * 2

@@ -98,3 +98,8 @@ def test_what_is_too_long_for_a_column_is_told_beneath() -> None:
     assert "1000, 1001, 1002, 1003, …" in row and "percpu: can't handle mor…" in row
     assert beneath[0].strip() == printed
     assert beneath[1].strip() == ", ".join(map(str, values))
+
+
+def test_several_that_differ_differ() -> None:
+    both = [ROOM, replace(ROOM, number="4")]
+    assert "2 figures: 2 differ" in figures_output(both, AS_MAILED, in_detail=False).lines
