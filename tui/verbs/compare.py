@@ -65,6 +65,7 @@ def compare(
     ] = None,
 ) -> None:
     """Give all per-CPU memory systems the same work, and compare what it cost them."""
+    from snapshots.compare.generated import PREFIX
     from snapshots.compare.machines import chosen_systems
     from snapshots.compare.runner import begin_comparison
     from snapshots.compare.workload_sources import read_workload
@@ -77,6 +78,10 @@ def compare(
         check_output(page, [path for path in (Path(workload), machine) if path is not None])
     work = read_workload(workload, base if machine is not None else None)
     comparison = begin_comparison(work, chosen, base, where)
+    if machine is None and not workload.startswith(PREFIX):
+        comparison.notes.append(
+            f"the machine is {where!r}, whatever it was that the work was read from: --machine TOML"
+        )
     _run(comparison)
     if save is not None:
         _save(comparison, save)

@@ -111,3 +111,10 @@ def test_a_file_is_no_folder_for_recordings(tmp_path: Path) -> None:
     result = compare(WORK, *BITMAP, "--save", path)
     assert result.exit_code == 2
     assert "not a folder" in result.stderr
+
+
+def test_a_file_is_told_on_which_machine_its_work_was_done() -> None:
+    golden = ROOT / "tests/golden/modalloc-2.6.17/a01-basic.jsonl.gz"
+    told = "the machine is 'two nodes, four CPUs'"
+    assert told in compare(golden, *BITMAP).stdout
+    assert told not in compare(WORK, *BITMAP).stdout
