@@ -17,14 +17,7 @@ from typing import cast
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.errors import ConfigError
-from kernel_sim.events import (
-    PercpuAllocPercpu,
-    PercpuAllocPercpuFail,
-    PercpuCreateChunk,
-    PercpuDepopulate,
-    PercpuDestroyChunk,
-    PercpuPopulate,
-)
+from kernel_sim.events import PercpuAllocPercpu
 from kernel_sim.machine import Machine
 from kernel_sim.percpu.alloc_info_case import ERA_2_6_34
 from kernel_sim.percpu.area_chunk import FIRST, RESERVED, AreaChunk
@@ -32,10 +25,11 @@ from kernel_sim.percpu.area_percpu import AreaPercpu
 from kernel_sim.percpu.area_system import AreaSystem
 from kernel_sim.percpu.systems.chunk_2009 import NAME
 from snapshots.errors import TraceError
-from snapshots.logs.golden_replay import GFP, NODE_MIB, Row, group_phys, numbered_rows, replay_cases
+from snapshots.logs.golden_ops import GoldenOps, Row
+from snapshots.logs.golden_replay import NODE_MIB, group_phys, numbered_rows, replay_cases
 from snapshots.logs.ordering import Divergence
 from snapshots.logs.report import ReplayReport
-from snapshots.timeline import NO_LIMIT, Timeline
+from snapshots.timeline import Timeline
 
 SOURCE = "Linux 2.6.3"  # of the files that hold layouts only
 ADDRESS = re.compile(r"@[0-9a-f]{8,16}\b")
@@ -78,19 +72,16 @@ class _AreaRun:
     machine: Machine = field(init=False)
     percpu: AreaPercpu = field(init=False)
     report: ReplayReport = field(init=False)
-    pointers: dict[int, int] = field(default_factory=dict)  # op id -> ptr
+    ops: GoldenOps = field(init=False)
     expected_events: list[Row] = field(default_factory=list)
-    got_events: list[Row] = field(default_factory=list)
-    op_at: int = 0
     op_offset: int = 0
-    nr_requests: int = 0
-    bases: dict[int, int] = field(default_factory=dict)  # base address -> chunk, dead ones too
 
     def run(self, scenario: str, rows: Iterable[tuple[int, Row]]) -> ReplayReport:
         mapping = machine_mapping(scenario, self.config)
         self.timeline = Timeline(boot(MachineConfig.from_mapping(mapping, where=self.path)))
         self.machine = self.timeline.machine
         self.percpu = cast("AreaSystem", self.machine.system).percpu
+        self.ops = GoldenOps(self.timeline, self._number_of)
         self.report = ReplayReport(self.path, "areamap", timeline=self.timeline)
         wrong = self._header_problem()
         if wrong is not None:
@@ -99,21 +90,21 @@ class _AreaRun:
             if "event" in row:
                 self.expected_events.append(row)
                 continue
-            if self.expected_events != self.got_events:
+            if self.expected_events != self.ops.events:
                 break
-            self.op_at = number
+            self.ops.line = number
             wrong = self._op(row)
             if wrong is not None:
                 return self._diverge(number, wrong)
-        if self.expected_events != self.got_events:
-            wrong = ("events", self.expected_events, self.got_events, self.op_offset)
-            return self._diverge(self.op_at, wrong)
+        if self.expected_events != self.ops.events:
+            wrong = ("events", self.expected_events, self.ops.events, self.op_offset)
+            return self._diverge(self.ops.line, wrong)
         return self.report
 
     def _diverge(self, number: int, wrong: Problem) -> ReplayReport:
         what, expected, got, offset = wrong
         around = "; ".join(describe_map(chunk, offset) for chunk in self.percpu.chunks.values())
-        kind = f"op {self.report.nr_operations}: {what}" if self.op_at else what
+        kind = f"op {self.report.nr_operations}: {what}" if self.ops.line else what
         self.report.divergences.append(
             Divergence(number, number, kind, json.dumps(expected), json.dumps(got), around)
         )
@@ -144,7 +135,7 @@ class _AreaRun:
 
     def _op(self, row: Row) -> Problem | None:
         op = row["op"]
-        self.expected_events, self.got_events = [], []
+        self.expected_events, self.ops.events = [], []
         if op == "stats":
             return self._compare_stats(row)
         self.report.nr_operations += 1
@@ -155,89 +146,38 @@ class _AreaRun:
         if op == "balance":
             return self._balance(row)
         if op == "fail_pages":
-            self._do("fail_pages", row["after"])
+            self.ops.do("fail_pages", row["after"])
             return None
-        raise TraceError(f"{self.path}: line {self.op_at}: unknown op {op!r}")
+        raise TraceError(f"{self.path}: line {self.ops.line}: unknown op {op!r}")
 
-    def _do(self, do: str, *args: object) -> tuple[object, list[object]]:
-        timeline = self.timeline
-        seen: list[object] = []
-        timeline.watch = lambda events: seen.extend(at.event for at in events)
-        number = timeline.give(do, 0, cast("tuple[int, ...]", args), line=self.op_at)
-        timeline.advance(NO_LIMIT)
-        call = timeline.calls.pop(number, None)
-        self.got_events = [row for event in seen if (row := self._event_row(event))]
-        return call.result if call else None, seen
-
-    def _event_row(self, event: object) -> Row | None:
-        match event:
-            case PercpuCreateChunk(base_addr):
-                return {"event": "create_chunk", "chunk": self._number_at(base_addr)}
-            case PercpuDestroyChunk(base_addr):
-                return {"event": "destroy_chunk", "chunk": self._number_at(base_addr)}
-            case PercpuPopulate(base_addr, start, end):
-                name = "populate"
-            case PercpuDepopulate(base_addr, start, end):
-                name = "depopulate"
-            case _:
-                return None
-        number = self._number_at(base_addr)
-        return {"event": name, "chunk": number, "page_start": start, "page_end": end}
-
-    def _number_at(self, base_addr: int) -> int:
+    def _number_of(self, base_addr: int) -> int | None:
         chunk = self.percpu.chunk_by_base.get(base_addr)
-        if chunk is not None:
-            self.bases[base_addr] = chunk.number
-        return self.bases[base_addr]
+        return None if chunk is None else chunk.number
 
     def _alloc(self, row: Row) -> Problem | None:
-        before = len(self.machine.kernel_log)
-        args = (row["size"], row["align"], row["reserved"], GFP[cast("str", row["gfp"])], "")
-        ptr, seen = self._do("pcpu_alloc", *args)
-        got: Row = {}
-        if any(isinstance(event, PercpuAllocPercpuFail) for event in seen):
-            got["error"] = "ENOMEM"
-        elif not ptr:
-            got["error"] = "EINVAL"
-        else:
-            self.pointers[cast("int", row["id"])] = cast("int", ptr)
-            placed = next(event for event in seen if isinstance(event, PercpuAllocPercpu))
-            chunk = self.percpu.chunk_of(placed.base_addr + placed.off)
-            got["chunk"] = _name_of(chunk.number) if chunk is not None else None
-            got["off"] = self.op_offset = placed.off
-        log = self.machine.kernel_log[before:]
-        if log:
-            got["log"] = [text if text.startswith("WARN:") else f"<{n}>{text}" for n, text in log]
-        got |= self._sched()
+        expected, got = self.ops.alloc(row, self._place_of)
         self.report.nr_compared += 1
-        asked = ("op", "id", "size", "align", "gfp", "reserved")
-        expected = {name: value for name, value in row.items() if name not in asked}
         if got == expected:
             return None
         return "alloc", expected, got, cast("int", expected.get("off", self.op_offset))
 
-    def _sched(self) -> Row:
-        asked = self.machine.work.nr_requests > self.nr_requests
-        self.nr_requests = self.machine.work.nr_requests
-        return {"sched": True} if asked else {}
+    def _place_of(self, event: PercpuAllocPercpu) -> Row:
+        chunk = self.percpu.chunk_of(event.base_addr + event.off)
+        self.op_offset = event.off
+        return {"chunk": _name_of(chunk.number) if chunk is not None else None, "off": event.off}
 
     def _free(self, row: Row) -> Problem | None:
-        ptr = self.pointers.pop(cast("int", row["id"]))
+        ptr = self.ops.pointers.pop(cast("int", row["id"]))
         chunk = self.percpu.chunk_of(self.percpu.addr_of(ptr))
         self.op_offset = self.percpu.addr_of(ptr) - chunk.base_addr if chunk is not None else 0
-        self._do("free_percpu", ptr)
-        got = self._sched()
+        self.ops.do("free_percpu", ptr)
+        got = self.ops.sched()
         expected = {name: value for name, value in row.items() if name not in ("op", "id")}
         return None if got == expected else ("free", expected, got, self.op_offset)
 
     def _balance(self, row: Row) -> Problem | None:
-        requested = self.machine.work.nr_requests
-        self.nr_requests = 0
-        if requested != row["requested"]:
-            return "balance requested", row["requested"], requested, self.op_offset
-        self._do("kworker")
-        self.nr_requests = self.machine.work.nr_requests
-        return None
+        wrong = self.ops.balance(row)
+        return ("balance requested", *wrong, self.op_offset) if wrong else None
 
     # -- stats -------------------------------------------------------------------------------------
 

@@ -11,34 +11,24 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import cast
 
 from kernel_sim.boot import boot
 from kernel_sim.config import MachineConfig
 from kernel_sim.errors import ConfigError
-from kernel_sim.events import (
-    EVENT_NAMES,
-    PercpuAllocPercpu,
-    PercpuAllocPercpuFail,
-    PercpuCreateChunk,
-    PercpuDepopulate,
-    PercpuDestroyChunk,
-    PercpuPopulate,
-)
+from kernel_sim.events import PercpuAllocPercpu
 from kernel_sim.machine import Machine
 from kernel_sim.percpu.alloc_info_case import ERA_6_1, alloc_info_result
 from kernel_sim.percpu.chunk import RESERVED, Chunk
 from kernel_sim.percpu.md_block import MIN_ALLOC_BYTES
 from kernel_sim.percpu.statistics import fragmentation
 from snapshots.errors import TraceError
+from snapshots.logs.golden_ops import GoldenOps, Row
 from snapshots.logs.ordering import Divergence
 from snapshots.logs.report import ReplayReport
 from snapshots.logs.walk import describe_chunk
-from snapshots.timeline import NO_LIMIT, Timeline
+from snapshots.timeline import Timeline
 
-Row: TypeAlias = dict[str, object]
-
-GFP = {"kernel": 0xCC0, "atomic": 0xA20, "nowait": 0x800}
 NODE_MIB = 64 << 10
 GROUPS_PHYS = 1 << 30
 BLOCK_BYTES = 128
@@ -109,17 +99,14 @@ class _GoldenRun:
     timeline: Timeline = field(init=False)
     machine: Machine = field(init=False)
     report: ReplayReport = field(init=False)
-    pointers: dict[int, int] = field(default_factory=dict)  # op id -> __percpu pointer
+    ops: GoldenOps = field(init=False)
     expected_events: list[Row] = field(default_factory=list)
-    got_events: list[Row] = field(default_factory=list)
-    op_at: int = 0
-    nr_requests: int = 0
-    bases: dict[int, int] = field(default_factory=dict)  # base address -> chunk, dead ones too
 
     def run(self, rows: Iterable[tuple[int, Row]]) -> ReplayReport:
         self.config = MachineConfig.from_mapping(_mapping_of(self.header), where=self.path)
         self.timeline = Timeline(boot(self.config))
         self.machine = self.timeline.machine
+        self.ops = GoldenOps(self.timeline, self._number_of)
         self.report = ReplayReport(self.path, "golden", timeline=self.timeline)
         wrong = self._header_problem()
         if wrong:
@@ -128,15 +115,15 @@ class _GoldenRun:
             if "event" in row:
                 self.expected_events.append(row)
                 continue
-            if self.expected_events != self.got_events:
+            if self.expected_events != self.ops.events:
                 break
-            self.op_at = number
+            self.ops.line = number
             wrong = self._op(row)
             if wrong:
                 return self._diverge(number, *wrong)
-        if self.expected_events != self.got_events:
-            expected, got = json.dumps(self.expected_events), json.dumps(self.got_events)
-            return self._diverge(self.op_at, "events", expected, got)
+        if self.expected_events != self.ops.events:
+            expected, got = json.dumps(self.expected_events), json.dumps(self.ops.events)
+            return self._diverge(self.ops.line, "events", expected, got)
         return self.report
 
     def _diverge(self, number: int, what: str, expected: str, got: str) -> ReplayReport:
@@ -169,8 +156,8 @@ class _GoldenRun:
     def _op(self, row: Row) -> tuple[str, str, str] | None:
         op = row["op"]
         if op not in OPS:
-            raise TraceError(f"{self.path}: line {self.op_at}: unknown op {op!r}")
-        self.expected_events, self.got_events = [], []
+            raise TraceError(f"{self.path}: line {self.ops.line}: unknown op {op!r}")
+        self.expected_events, self.ops.events = [], []
         if op == "stats":
             return self._compare_stats(row)
         self.report.nr_operations += 1
@@ -179,64 +166,20 @@ class _GoldenRun:
         if op == "free":
             return self._free(row)
         if op == "fail_pages":
-            self._do("fail_pages", row["after"])
+            self.ops.do("fail_pages", row["after"])
             return None
         return self._balance(row)
 
-    def _do(self, do: str, *args: object) -> tuple[object, list[object]]:
-        timeline = self.timeline
-        seen: list[object] = []
-        timeline.watch = lambda events: seen.extend(at.event for at in events)
-        number = timeline.give(do, 0, cast("tuple[int, ...]", args), line=self.op_at)
-        timeline.advance(NO_LIMIT)
-        call = timeline.calls.pop(number, None)
-        self.got_events = [row for event in seen if (row := self._event_row(event))]
-        return call.result if call else None, seen
-
-    def _event_row(self, event: object) -> Row | None:
-        if isinstance(event, PercpuCreateChunk):
-            return {"event": "create_chunk", "chunk": self._number_at(event.base_addr)}
-        if isinstance(event, PercpuDestroyChunk):
-            return {"event": "destroy_chunk", "chunk": self._number_at(event.base_addr)}
-        if isinstance(event, PercpuPopulate | PercpuDepopulate):
-            name = EVENT_NAMES[type(event)].removeprefix("percpu_")
-            return {
-                "event": name, "chunk": self._number_at(event.base_addr),
-                "page_start": event.page_start, "page_end": event.page_end,
-            }  # fmt: skip
-        return None
-
-    def _number_at(self, base_addr: int) -> int:
+    def _number_of(self, base_addr: int) -> int | None:
         chunk = self.machine.percpu.chunk_by_base.get(base_addr)
-        if chunk is not None:
-            self.bases[base_addr] = chunk.number
-        return self.bases[base_addr]
+        return None if chunk is None else chunk.number
 
     def _alloc(self, row: Row) -> tuple[str, str, str] | None:
-        before = len(self.machine.kernel_log)
-        size, align = row["size"], row["align"]
-        ptr, seen = self._do(
-            "pcpu_alloc", size, align, row["reserved"], GFP[cast("str", row["gfp"])], ""
-        )
-        got: Row = {}
-        if any(isinstance(event, PercpuAllocPercpuFail) for event in seen):
-            got["error"] = "ENOMEM"
-        elif not ptr:
-            got["error"] = "EINVAL"
-        else:
-            self.pointers[cast("int", row["id"])] = cast("int", ptr)
-            got |= self._place_of(seen)
-        log = self.machine.kernel_log[before:]
-        if log:
-            got["log"] = [text if text.startswith("WARN:") else f"<{n}>{text}" for n, text in log]
-        got |= self._sched()
+        expected, got = self.ops.alloc(row, self._place_of)
         self.report.nr_compared += 1
-        asked = ("op", "id", "size", "align", "gfp", "reserved")
-        expected = {name: value for name, value in row.items() if name not in asked}
         return None if got == expected else ("alloc", json.dumps(expected), json.dumps(got))
 
-    def _place_of(self, seen: list[object]) -> Row:
-        event = next(event for event in seen if isinstance(event, PercpuAllocPercpu))
+    def _place_of(self, event: PercpuAllocPercpu) -> Row:
         chunk = self.machine.percpu.chunk_of(event.base_addr + event.off)
         if chunk is None:
             return {"chunk": None, "off": event.off}
@@ -245,25 +188,15 @@ class _GoldenRun:
         base_off = chunk.base_addr - self.machine.percpu.base_addr
         return {"chunk": "reserved" if chunk.number else 0, "off": base_off + event.off}
 
-    def _sched(self) -> Row:
-        asked = self.machine.work.nr_requests > self.nr_requests
-        self.nr_requests = self.machine.work.nr_requests
-        return {"sched": True} if asked else {}
-
     def _free(self, row: Row) -> tuple[str, str, str] | None:
-        self._do("free_percpu", self.pointers.pop(cast("int", row["id"])))
-        got = self._sched()
+        self.ops.do("free_percpu", self.ops.pointers.pop(cast("int", row["id"])))
+        got = self.ops.sched()
         expected = {name: row[name] for name in ("sched",) if name in row}
         return None if got == expected else ("free", json.dumps(expected), json.dumps(got))
 
     def _balance(self, row: Row) -> tuple[str, str, str] | None:
-        requested = self.machine.work.nr_requests
-        self.nr_requests = 0
-        if requested != row["requested"]:
-            return "balance requested", str(row["requested"]), str(requested)
-        self._do("kworker")
-        self.nr_requests = self.machine.work.nr_requests
-        return None
+        wrong = self.ops.balance(row)
+        return ("balance requested", str(wrong[0]), str(wrong[1])) if wrong else None
 
     # -- stats -------------------------------------------------------------------------------------
 
